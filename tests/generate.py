@@ -1,0 +1,53 @@
+"""`./dev generate [NAME…] [--check]`: writes every generated file from its source; `--check` writes nothing and fails on a difference.
+
+Each generator is a function that returns {path: content}. `locks` is run by name only, since it asks the package registry.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ("dev", "embedded")
+
+Generator = Callable[[], Mapping[str, str]]
+GENERATORS: dict[str, Generator] = {}
+
+
+def locks() -> None:
+    """Pins every extra with hashes, without a registry's address."""
+    for extra in LOCKS:
+        uv = str(Path(sys.executable).parent / "uv")
+        line = ["pip", "compile", "-q", "pyproject.toml", "--extra", extra, "--universal", "--generate-hashes", "--no-header"]
+        subprocess.run([uv, *line, "--python-version", "3.11", "--upgrade", "-o", f"locks/{extra}.txt"], cwd=ROOT, check=True)
+
+
+def main() -> int:
+    check = "--check" in sys.argv
+    names = [a for a in sys.argv[1:] if a != "--check"]
+    if "locks" in names:
+        locks()
+        names.remove("locks")
+        if not names:
+            return 0
+    stale = []
+    for name in names or GENERATORS:
+        for path, content in GENERATORS[name]().items():
+            file = ROOT / path
+            if file.exists() and file.read_text() == content:
+                continue
+            stale.append(path)
+            if not check:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(content)
+                print(f"wrote {path}")
+    if check and stale:
+        print("not up to date, run ./dev generate: " + ", ".join(stale), file=sys.stderr)
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
