@@ -10,11 +10,13 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tests import generators
+
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ("dev", "embedded")
 
 Generator = Callable[[], Mapping[str, str]]
-GENERATORS: dict[str, Generator] = {}
+GENERATORS: dict[str, Generator] = {**generators.GENERATORS}
 
 
 def locks() -> None:

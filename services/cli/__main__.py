@@ -1,0 +1,7 @@
+"""`python -m services.cli`: how `up` starts its own demo."""
+
+from __future__ import annotations
+
+from services.cli.main import main
+
+main()

@@ -1,0 +1,285 @@
+"""`scalable-api`: the commands and their flags. Each imports its module when it runs, so that `--help` and errors
+are quick.
+
+Every way out is here: a CliError prints its three lines and ends with its code, a reader that went away (`| head`)
+ends quietly, Ctrl-C is 130, a wrong word is 2 with the nearest name. Longer than other modules: it is a list, one
+entry a command.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+import typer.exceptions
+from typer._click.exceptions import ClickException
+
+from services.cli.commands.top import By
+from services.cli.errors import FAILED, INTERRUPTED, USAGE, CliError
+from services.cli.output import Format
+
+NO_COMMAND: Final = "explain: a METHOD and a PATH, or `scaling [COMPONENT]`"
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+keys_app = typer.Typer(no_args_is_help=True, help="API keys of the running instance, through its api.")
+migrate_app = typer.Typer(invoke_without_command=True, help="The database's schema.")
+app.add_typer(keys_app, name="keys")
+app.add_typer(migrate_app, name="migrate")
+
+Output = Annotated[Format, typer.Option("-o", "--output", help="Form of the output.")]
+Timeout = Annotated[float, typer.Option(help="Seconds that --wait waits.", min=0)]
+DatabaseUrl = Annotated[
+    str | None, typer.Option(help="The owner's DSN; else DATABASE_URL, else the running instance's.")
+]
+Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for the database.", min=0)]
+
+
+def _end(code: int) -> None:
+    raise typer.Exit(code)
+
+
+@app.command()
+def up(
+    *,
+    file: Annotated[Path | None, typer.Option("-f", "--file", help="Manifest to run and to watch.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Keep data here; without it, a temporary folder.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the gateway; 0: any free one.", min=0, max=65535)] = None,
+    host: Annotated[str, typer.Option(help="Address of the gateway.")] = "127.0.0.1",
+    database_url: Annotated[str | None, typer.Option(help="Use this Postgres (the owner's DSN).")] = None,
+    redis_url: Annotated[str | None, typer.Option(help="Use this Redis or Valkey.")] = None,
+    demo: Annotated[bool | None, typer.Option("--demo/--no-demo", help="Demo rows, keys and traffic.")] = None,
+    demo_rate: Annotated[float, typer.Option(help="Factor for the demo's load.", min=0.05, max=10)] = 1.0,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Open no browser.")] = False,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    output: Output = Format.table,
+) -> None:
+    """Run the whole platform on this machine until Ctrl-C."""
+    from services.cli.up.options import Options
+    from services.cli.up.run import run
+
+    options = Options(
+        file=file,
+        data_dir=data_dir,
+        port=port,
+        host=host,
+        database_url=database_url,
+        redis_url=redis_url,
+        demo=demo,
+        demo_rate=demo_rate,
+        open_browser=not no_open,
+        log_level=log_level,
+        form=output,
+    )
+    _end(run(options))
+
+
+@app.command()
+def demo(
+    rate: Annotated[float, typer.Option(help="Factor for the load.", min=0.05, max=10)] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="End after the phases.")] = False,
+) -> None:
+    """Demo traffic for the running instance."""
+    from services.cli.traffic.run import run
+
+    _end(run(rate, once=once))
+
+
+@app.command()
+def apply(
+    file: Annotated[Path, typer.Option("-f", "--file", help="Manifest; - is stdin.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate and show the difference only.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Until it is in force everywhere.")] = False,
+    timeout: Timeout = 120.0,
+) -> None:
+    """Validate a manifest, show what changes, give it to the running instance."""
+    from services.cli.commands.apply import run
+
+    _end(run(file, dry_run=dry_run, wait=wait, timeout_s=timeout))
+
+
+@app.command()
+def get(
+    watch: Annotated[bool, typer.Option("-w", "--watch", help="Go on with every change.")] = False,
+    output: Output = Format.table,
+) -> None:
+    """The object in one row, as kubectl get would show it."""
+    from services.cli.commands.status import run_get
+
+    _end(run_get(output, watch=watch))
+
+
+@app.command()
+def status(
+    wait: Annotated[bool, typer.Option("--wait", help="Until Ready.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="All conditions and decisions.")] = False,
+    timeout: Timeout = 120.0,
+    output: Output = Format.table,
+) -> None:
+    """One screen: components, tiers, breakers, conditions, decisions. Exit 1 while it is not Ready."""
+    from services.cli.commands.status import run_status
+
+    _end(run_status(output, verbose=verbose, wait=wait, timeout_s=timeout))
+
+
+@app.command()
+def explain(
+    *,
+    subject: Annotated[str, typer.Argument(metavar="METHOD|scaling", help="An HTTP method, or the word scaling.")],
+    detail: Annotated[str | None, typer.Argument(metavar="PATH|COMPONENT", help="The path, or one component.")] = None,
+    key_stdin: Annotated[bool, typer.Option("--key-stdin", help="Ask as the API key on stdin.")] = False,
+    identifier: Annotated[str | None, typer.Option(help="Ask as this identifier.")] = None,
+    ip: Annotated[str | None, typer.Option(help="Ask as an anonymous client with this address.")] = None,
+    cost: Annotated[int | None, typer.Option(help="Cost to reckon with.", min=0, max=1000)] = None,
+    output: Output = Format.table,
+) -> None:
+    """Why a component has the replicas it has, or what would happen to a request."""
+    if subject == "scaling":
+        from services.cli.commands.explain_scaling import run as run_scaling
+
+        _end(run_scaling(output, detail))
+    from services.cli.commands.explain_request import run
+
+    if detail is None:
+        raise CliError(
+            "", NO_COMMAND, f"{subject} alone names neither", "scalable-api explain GET /api/v1/status", USAGE
+        )
+    _end(run(output, subject, detail, key_stdin=key_stdin, identifier=identifier, ip=ip, cost=cost))
+
+
+@app.command()
+def top(
+    by: Annotated[By, typer.Option(help="One row each.")] = By.process,
+    once: Annotated[bool, typer.Option("--once", help="Print one table and end.")] = False,
+    output: Output = Format.table,
+) -> None:
+    """Live load of every process."""
+    from services.cli.commands.top import run
+
+    _end(run(output, by=by, once=once))
+
+
+@app.command()
+def version(output: Output = Format.table) -> None:
+    """This program's version and the running processes'."""
+    from services.cli.commands.version import run
+
+    _end(run(output))
+
+
+@keys_app.command("create")
+def keys_create(
+    name: Annotated[str | None, typer.Option(help="A name to know it by.")] = None,
+    tier: Annotated[str | None, typer.Option(help="Its tier; the owner's without it.")] = None,
+    scopes: Annotated[str, typer.Option(help="Comma-separated.")] = "read,write",
+    expires: Annotated[int, typer.Option(help="Days; 0: never.", min=0, max=365)] = 90,
+    output: Output = Format.table,
+) -> None:
+    """Make a key; it is printed once, alone, on stdout."""
+    from services.cli.commands import keys
+
+    chosen = [scope.strip() for scope in scopes.split(",") if scope.strip()]
+    _end(keys.create(output, name=name or keys.fresh_name(), tier=tier, scopes=chosen, expires_days=expires or None))
+
+
+@keys_app.command("list")
+def keys_list(
+    status: Annotated[str | None, typer.Option(help="active, expiring, expired or revoked.")] = None,
+    tier: Annotated[str | None, typer.Option(help="Only of this tier.")] = None,
+    output: Output = Format.table,
+) -> None:
+    """The admin's keys."""
+    from services.cli.commands import keys
+
+    _end(keys.listing(output, status=status, tier=tier))
+
+
+@keys_app.command("rotate")
+def keys_rotate(
+    key: Annotated[str, typer.Argument(help="Id or prefix.")],
+    grace: Annotated[int, typer.Option(help="Seconds that the old one still works.", min=0, max=604_800)] = 86_400,
+    output: Output = Format.table,
+) -> None:
+    """A new key in place of an old one."""
+    from services.cli.commands import keys
+
+    _end(keys.rotate(output, key, grace_s=grace))
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    key: Annotated[str, typer.Argument(help="Id or prefix.")],
+    reason: Annotated[str | None, typer.Option(help="For the audit log.")] = None,
+) -> None:
+    """End a key; within two seconds no gateway takes it."""
+    from services.cli.commands import keys
+
+    _end(keys.revoke(key, reason))
+
+
+@migrate_app.callback()
+def migrate_bare(ctx: typer.Context) -> None:
+    """Without a subcommand: up."""
+    if ctx.invoked_subcommand is None:
+        migrate_up()
+
+
+@migrate_app.command("up")
+def migrate_up(database_url: DatabaseUrl = None, wait: Wait = 60.0, output: Output = Format.table) -> None:
+    """Run what is pending."""
+    from services.cli.commands import migrate
+
+    _end(migrate.up(output, migrate.target(database_url), wait))
+
+
+@migrate_app.command("status")
+def migrate_status(database_url: DatabaseUrl = None, wait: Wait = 0.0, output: Output = Format.table) -> None:
+    """Every migration; exit 1 while one is pending."""
+    from services.cli.commands import migrate
+
+    _end(migrate.status(output, migrate.target(database_url), wait))
+
+
+@migrate_app.command("verify")
+def migrate_verify(database_url: DatabaseUrl = None, wait: Wait = 0.0, output: Output = Format.table) -> None:
+    """Compare checksums and db/schema.sql with the database; exit 1 when they differ."""
+    from services.cli.commands import migrate
+
+    _end(migrate.verify(output, migrate.target(database_url), wait))
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(guarded(lambda: app(standalone_mode=False)))
+
+
+def guarded(command: Callable[[], Any]) -> int:
+    """Runs a command; its exit code, whatever it raises."""
+    try:
+        code = command()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
+        return FAILED
+    except CliError as error:
+        _print_error(error)
+        return error.exit_code
+    except ClickException as error:
+        error.show()
+        return USAGE
+    except (KeyboardInterrupt, typer.Abort, typer.exceptions.Abort):
+        return INTERRUPTED
+    except typer.Exit as ending:
+        return ending.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _print_error(error: CliError) -> None:
+    from services.cli.output import ANSI_RED, paint
+
+    first, *rest = error.lines()
+    word, _, text = first.partition(" ")
+    print(f"{paint(word, ANSI_RED, sys.stderr)} {text}", *rest, sep="\n", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""The demo: traffic that makes every part of the platform do what it is there for."""

@@ -1,0 +1,1 @@
+"""`scalable-api up`: the whole platform on one machine; run.py reads top to bottom."""

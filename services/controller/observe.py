@@ -1,0 +1,102 @@
+"""OBSERVE: snapshots in, and from them what the decision may rely on (operator.md §5.1).
+
+A snapshot is fresh while it was received at most three poll intervals ago by our own clock and its `seq` had advanced;
+the pods' clocks are never used. Who counts as ready, starting, pending, draining is settled here, once, for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from services.controller.backend import Pod, Workload
+from services.core.autoscale import Counts
+from services.core.demand import Reading
+from services.schema.snapshot import Snapshot
+
+FRESH_MS: Final = 3000
+STUCK_MS: Final = 60_000
+
+
+@dataclass(slots=True)
+class Seen:
+    """The last snapshot of a pod, and when its seq last advanced."""
+
+    snapshot: Snapshot
+    at_ms: int
+
+
+@dataclass(slots=True)
+class Watch:
+    """Everything heard from one object's pods."""
+
+    seen: dict[str, Seen] = field(default_factory=dict)
+    was_ready: set[str] = field(default_factory=set)
+
+    def take(self, now_ms: int, snapshots: Mapping[str, Snapshot], live: Iterable[str]) -> None:
+        """Note what came in; forget pods that are not `live` any more."""
+        for uid, snapshot in snapshots.items():
+            before = self.seen.get(uid)
+            if before is None or snapshot.seq != before.snapshot.seq:
+                self.seen[uid] = Seen(snapshot, now_ms)
+        keep = set(live)
+        self.seen = {uid: seen for uid, seen in self.seen.items() if uid in keep}
+        self.was_ready &= keep
+
+    def fresh(self, now_ms: int, uid: str) -> Snapshot | None:
+        """The pod's snapshot, if it may be believed now."""
+        seen = self.seen.get(uid)
+        return seen.snapshot if seen and now_ms - seen.at_ms <= FRESH_MS else None
+
+    def newly_ready(self, now_ms: int, pods: Iterable[Pod]) -> tuple[int, ...]:
+        """How long those took that are ready for the first time: the learned start-to-ready time."""
+        fresh = [pod for pod in pods if pod.ready and pod.uid not in self.was_ready]
+        self.was_ready |= {pod.uid for pod in fresh}
+        return tuple(max(0, now_ms - pod.started_at_ms) for pod in fresh)
+
+
+def is_draining(pod: Pod, watch: Watch, now_ms: int) -> bool:
+    """Whoever marked it."""
+    snapshot = watch.fresh(now_ms, pod.uid)
+    return not pod.deleting and snapshot is not None and snapshot.draining
+
+
+def counts(now_ms: int, workload: Workload, watch: Watch, victims: frozenset[str]) -> Counts:
+    """The numbers of the decision. `victims` are ours; their mark may not have arrived yet."""
+    pods = [pod for pod in workload.pods if not pod.deleting]
+    draining = {pod.uid for pod in pods if pod.uid in victims or is_draining(pod, watch, now_ms)}
+    staying = [pod for pod in pods if pod.uid not in draining]
+    starting = [pod for pod in staying if pod.phase == "Running" and not pod.ready and pod.starting]
+    pending = [pod for pod in staying if pod.phase != "Running"]
+    return Counts(
+        ready=sum(pod.ready for pod in staying),
+        starting=len(starting),
+        pending=len(pending),
+        draining=len(draining),
+        replicas=workload.replicas,
+        stuck=any(now_ms - pod.started_at_ms > STUCK_MS for pod in (*starting, *pending)),
+        rollout=not workload.updated,
+        conflicted=bool(workload.rivals),
+        start_times_ms=watch.newly_ready(now_ms, staying),
+    )
+
+
+def readings(now_ms: int, workload: Workload | None, watch: Watch) -> list[Reading]:
+    """What each ready pod that stays says about its load. A draining one still serves, so it counts too."""
+    pods = [pod for pod in (workload.pods if workload else ()) if not pod.deleting]
+    serving = [pod for pod in pods if pod.ready or is_draining(pod, watch, now_ms)]
+    return [_reading(watch.fresh(now_ms, pod.uid)) for pod in serving]
+
+
+def _reading(snapshot: Snapshot | None) -> Reading:
+    if snapshot is None:
+        return Reading(fresh=False)
+    return Reading(
+        in_flight=snapshot.in_flight,
+        rps=snapshot.rps,
+        p50_ms=snapshot.latency.p50,
+        p95_ms=snapshot.latency.p95,
+        cpu=snapshot.cpu,
+        loop_lag_ms=snapshot.loop_lag_ms,
+    )

@@ -1,0 +1,194 @@
+"""API keys: found in the cache, or once in Postgres; refreshed before they age; good for 15 minutes if Postgres is
+away.
+
+Contract.md section 4. The cache is keyed by HMAC-SHA256(newest pepper, credential), so a dump of this process holds
+no usable key. An entry is fresh for `KEY_CACHE_TTL` (a use in its last quarter starts a refresh in the background),
+then asked for again; while Postgres is away the last good answer lives to `KEY_CACHE_STALE`. What Postgres denied is
+denied for 5 s. A message on `inv:identity` drops an entry at once; after a lost subscription (`distrust`) every entry
+is read anew before its next use.
+
+The database tells seconds left, kept as a monotonic deadline that is checked on each use: expiry needs no message and
+no wall clock.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from services.core.credentials import key_hash, parse_key
+from services.core.identity import Claims
+from services.gateway.identity import Denied, Identity, Lru
+from services.gateway.lookups import Flight, Flights, Waiter
+from services.gateway.scopes import effective
+from services.runtime.gateway_store import KeyRow, StoreAwayError
+from services.runtime.metrics import Counter
+from services.runtime.tasks import spawn
+
+ENTRIES_MAX: Final = 50_000
+NEGATIVE_S: Final = 5.0
+REFRESH_AT: Final = 0.75  # of the lifetime: 45 s of 60
+INVALID: Final = Denied("invalid-api-key")
+AWAY: Final = Denied("dependency-unavailable")
+_DUMMY: Final = secrets.token_bytes(32)
+
+Found = Identity | Denied
+
+
+class KeyStore(Protocol):
+    """Where keys are: Postgres (runtime/gateway_store.py), or a dictionary in tests."""
+
+    async def key(self, key_id: str) -> KeyRow | None: ...
+
+
+@dataclass(slots=True)
+class Entry:
+    found: Found
+    key_id: str
+    refresh_at: float
+    fresh_until: float
+    stale_until: float
+    epoch: int
+
+
+class Keys:
+    def __init__(
+        self,
+        store: KeyStore,
+        peppers: tuple[tuple[int, bytes], ...],
+        *,
+        ttl_s: float,
+        stale_s: float,
+        test_keys: bool,
+        clock: Callable[[], float],
+        cache: Counter,
+    ) -> None:
+        self._store, self._clock, self._test_keys = store, clock, test_keys
+        self._newest, self._peppers = peppers[0][1], dict(peppers)
+        self._ttl_s, self._stale_s = ttl_s, stale_s
+        self._entries: Lru[Entry] = Lru(ENTRIES_MAX)
+        self._flights: Flights[Found] = Flights()
+        self._epoch = 0
+        self._hit, self._miss, self._stale, self._negative = (
+            cache.cell(name) for name in ("hit", "miss", "stale", "negative")
+        )
+
+    def digest(self, credential: bytes) -> bytes:
+        return key_hash(self._newest, credential)
+
+    def get(self, credential: bytes, now: float) -> Found | None:
+        """The answer if it is known; None: `ask`."""
+        digest = self.digest(credential)
+        entry = self._entries.get(digest)
+        if entry is None:
+            return None if self._plausible(credential) is not None else INVALID
+        if now >= entry.fresh_until or entry.epoch != self._epoch:
+            return None
+        found = entry.found
+        if isinstance(found, Denied):
+            self._negative.n += 1
+            return found
+        if now >= found.ends:
+            return INVALID
+        self._hit.n += 1
+        if now >= entry.refresh_at and not self._flights.flying(digest):
+            self._take_off(credential, digest, entry.key_id, None)
+        return found
+
+    def ask(self, credential: bytes, waiter: Waiter[Found]) -> bool:
+        """Look it up; `waiter` hears the answer later. False: too many look-ups are under way."""
+        digest = self.digest(credential)
+        self._miss.n += 1
+        if self._flights.join(digest, waiter):
+            return True
+        return self._take_off(credential, digest, self._plausible(credential) or "", waiter)
+
+    def forget_key(self, key_id: str) -> None:
+        self._flights.soil(lambda flight: flight.name == key_id)
+        for digest, entry in self._entries.items():
+            if entry.key_id == key_id:
+                self._entries.pop(digest)
+
+    def forget_user(self, user_id: str) -> None:
+        self._flights.soil(lambda _flight: True)  # whose key it is, is only known when it has landed
+        for digest, entry in self._entries.items():
+            if (
+                isinstance(entry.found, Identity)
+                and entry.found.claims is not None
+                and entry.found.claims.sub == user_id
+            ):
+                self._entries.pop(digest)
+
+    def distrust(self) -> None:
+        """Messages may have been missed: nothing is used before it was read again."""
+        self._epoch += 1
+        self._flights.soil(lambda _flight: True)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def _plausible(self, credential: bytes) -> str | None:
+        """The key's id if its shape and check digits are right and this installation takes its kind."""
+        parsed = parse_key(credential)
+        return parsed.id if parsed is not None and (parsed.env == "live" or self._test_keys) else None
+
+    def _take_off(self, credential: bytes, digest: bytes, key_id: str, waiter: Waiter[Found] | None) -> bool:
+        flight = self._flights.open(digest, key_id, waiter)
+        if flight is None:
+            return False
+        spawn(self._fly(flight, credential, digest, key_id), name="key-lookup")
+        return True
+
+    async def _fly(self, flight: Flight[Found], credential: bytes, digest: bytes, key_id: str) -> None:
+        answer: Found = AWAY
+        epoch = self._epoch
+        try:
+            row = await self._store.key(key_id)
+            answer = self._judge(row, credential, self._clock())
+            self._keep(flight, digest, answer, epoch)
+        except StoreAwayError:
+            answer = self._last_good(digest)
+        finally:
+            self._flights.land(digest, answer)
+
+    def _judge(self, row: KeyRow | None, credential: bytes, now: float) -> Found:
+        pepper = self._peppers.get(row.pepper_id) if row is not None else None
+        stored = row.key_hash if row is not None else _DUMMY  # the same work whether the id exists or not
+        good = hmac.compare_digest(key_hash(pepper or self._newest, credential), stored)
+        if row is None or pepper is None or not good or row.revoked or row.disabled:
+            return INVALID
+        if row.seconds_left is not None and row.seconds_left <= 0:
+            return INVALID
+        return key_identity(row, now)
+
+    def _keep(self, flight: Flight[Found], digest: bytes, found: Found, epoch: int) -> None:
+        now, ttl = self._clock(), self._ttl_s
+        if flight.dirty:
+            self._entries.pop(digest)
+        elif isinstance(found, Denied):
+            self._entries.put(digest, Entry(found, flight.name, now, now + NEGATIVE_S, now, epoch))
+        else:
+            entry = Entry(found, flight.name, now + REFRESH_AT * ttl, now + ttl, now + self._stale_s, epoch)
+            self._entries.put(digest, entry)
+
+    def _last_good(self, digest: bytes) -> Found:
+        """Postgres is away: what it said last, while that is young enough."""
+        entry, now = self._entries.get(digest), self._clock()
+        if entry is None or isinstance(entry.found, Denied) or now >= entry.stale_until:
+            return AWAY
+        if now >= entry.found.ends:
+            return INVALID
+        self._stale.n += 1
+        entry.fresh_until, entry.refresh_at, entry.epoch = now + 1.0, now + 1.0, self._epoch  # asked again in a second
+        return entry.found
+
+
+def key_identity(row: KeyRow, now: float) -> Identity:
+    claims = Claims(row.user_id, row.id, "", "key", row.role, row.tier, effective(row.scopes, row.role), 0)
+    identity = Identity(f"key:{row.id}", row.tier, "key", claims)
+    if row.seconds_left is not None:
+        identity.ends = now + row.seconds_left
+    return identity

@@ -1,0 +1,156 @@
+"""A limiter's outcome for one request: whether it is admitted, and what its answer's head says about it.
+
+Header fields by contract.md 2.2: RateLimit-Policy is constant per set, RateLimit one `%` format, X-RateLimit-* tells
+the policy closest to refusing. Rendered only when a head is written.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Final
+
+from services.core.limits import Limit, Reading, left, longest_wait_s, reset_s, retry_after_s
+from services.core.verdicts import Refusal
+from services.gateway.limiter.policies import ABUSE, PolicySet
+
+DEGRADED: Final = b"RateLimit-Degraded: ?1\r\n"
+RESET_FORMAT: Final = b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n"
+BLOCKED_S: Final = 60  # a blocked caller is told to come back in a minute: by then the block may be lifted
+
+
+class Decision:
+    """`limits` are those that decided: the set's own, or a gateway's share of them. `us` is the store's clock then."""
+
+    __slots__ = (
+        "_lines",
+        "_refusals",
+        "_told",
+        "_wait_s",
+        "admitted",
+        "cost",
+        "degraded",
+        "limits",
+        "readings",
+        "set",
+        "us",
+    )
+
+    def __init__(
+        self,
+        policy_set: PolicySet,
+        limits: tuple[Limit, ...],
+        readings: list[Reading],
+        us: int,
+        cost: int,
+        *,
+        admitted: bool,
+        degraded: bool = False,
+    ) -> None:
+        self.set = policy_set
+        self.limits = limits
+        self.readings = readings
+        self.us = us
+        self.cost = cost
+        self.admitted = admitted
+        self.degraded = degraded
+        self._lines: bytes | None = None
+        self._wait_s = 0
+        self._refusals: dict[int, Refusal] = {}
+        self._told: list[tuple[int, int]] | None = None
+
+    @property
+    def told(self) -> list[tuple[int, int]]:
+        """`r` and `t` of each enforced policy."""
+        if self._told is None:
+            told = []
+            for i in self.set.enforced:
+                limit, reading = self.limits[i], self.readings[i]
+                remaining = left(limit, reading, self.us)
+                told.append((remaining, reset_s(limit, reading, self.us, remaining)))
+            self._told = told
+        return self._told
+
+    def closest(self) -> tuple[int, int, int]:
+        """Quota, r, epoch second of reset: of the enforced policy with the smallest share left."""
+        least, quota, r, t = 2.0, 0, 0, 0
+        for i, (remaining, reset) in zip(self.set.enforced, self.told, strict=True):
+            mine = self.limits[i].quota  # a share's, while Redis is away
+            part = remaining / mine if mine else 0.0
+            if part < least:
+                least, quota, r, t = part, self.set.rules[i].limit.quota, remaining, reset
+        return quota, r, self.us // 1_000_000 + t
+
+    def fields(self) -> bytes:
+        """RateLimit-Policy and RateLimit, empty if nothing is enforced. A second set's lines continue the lists."""
+        if not self.set.enforced:
+            return b""
+        flat: list[int] = []
+        for pair in self.told:
+            flat += pair
+        return self.set.policy_line + self.set.limit_format % tuple(flat)
+
+    def lines(self) -> bytes:
+        """All limit lines of the answer, empty if nothing is enforced."""
+        if self._lines is None:
+            lines = self.fields()
+            if lines:
+                lines += RESET_FORMAT % self.closest()
+            if self.degraded:
+                lines += DEGRADED
+            self._lines = lines
+        return self._lines
+
+    def refusal(self, draw: float) -> Refusal:
+        """The 429; `draw` in [0, 1) spreads the clients that were refused together."""
+        if self._wait_s == 0:
+            self._wait_s = longest_wait_s(self.limits, self.readings, self.us, self.cost)
+        wait_s = retry_after_s(self._wait_s, draw)
+        found = self._refusals.get(wait_s)
+        if found is None:
+            found = self._refusals[wait_s] = self._refuse(wait_s)
+        return found
+
+    def _refuse(self, wait_s: int) -> Refusal:
+        violated = [i for i in self.set.enforced if not self.readings[i].passes]
+        rule = self.set.rules[violated[0]]
+        quota, remaining, reset = self.closest()
+        abuse = self.set.slug == ABUSE
+        said = "Too many attempts" if abuse else f"{rule.limit.quota} requests per {rule.window_s} s are used up"
+        return Refusal(
+            self.set.slug,
+            "attempts" if abuse else "quota",
+            f"{said}; retry in {wait_s} s.",
+            wait_s,
+            {
+                "violated-policies": tuple(self.set.rules[i].name for i in violated),
+                "limit": quota,
+                "remaining": remaining,
+                "resetAt": datetime.fromtimestamp(reset, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+            },
+        )
+
+    def state(self) -> bytes:
+        """The value of X-Gateway-RateLimit, which the api shows on `~/me`: JSON in ASCII."""
+        if not self.set.enforced:
+            return b'{"allowed":true,"remaining":null,"resetAt":null,"limit":null,"policies":[]}'
+        quota, remaining, reset = self.closest()
+        rules = [self.set.rules[i] for i in self.set.enforced]
+        policies = [
+            {"name": rule.name, "quota": rule.limit.quota, "window": rule.window_s, "remaining": r, "resetSeconds": t}
+            for rule, (r, t) in zip(rules, self.told, strict=True)
+        ]
+        body = {
+            "allowed": self.admitted,
+            "remaining": remaining,
+            "resetAt": datetime.fromtimestamp(reset, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+            "limit": quota,
+            "policies": policies,
+        }
+        return json.dumps(body, separators=(",", ":")).encode("ascii")
+
+
+def blocked(policy_set: PolicySet, us: int, cost: int) -> Decision:
+    """Refused without a look at any counter: an override of 0."""
+    readings = [Reading(rule.limit.quota > 0, 0, 0, 0) for rule in policy_set.rules]
+    return Decision(policy_set, policy_set.limits, readings, us, cost, admitted=False)

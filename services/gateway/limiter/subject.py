@@ -1,0 +1,124 @@
+"""One caller under one set of limits: the constant bytes of its command, what Redis last said, and until when it is
+refused without asking.
+
+The deny cache is exact. A reply with nothing left, admitted or not, tells when the next unit is free; until then
+every request would be refused, whoever asks, because time alone frees units. It lives here rather than in a table of
+its own, so that refusing costs one comparison; a new document, an override or an admin's forget replaces the subject
+and empties it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from services.core.limits import Carry, read, restate, wait_ms
+from services.gateway.limiter.decision import Decision
+from services.gateway.limiter.local import Local
+from services.gateway.limiter.policies import PolicySet
+from services.runtime.limit_script import PEEK, SPEND, limit_key, script_call
+from services.runtime.resp import command
+
+KEPT_S: Final = 0.1  # a refusal's fields may be so old: `t` then tells a little too long, never too short
+
+
+class Subject:
+    """`until`: nothing passes before; `until_cost`: nothing of `cost_denied` units or more. Loop time. `expires`: its
+    override does.
+    """
+
+    __slots__ = (
+        "_commands",
+        "_kept",
+        "_kept_until",
+        "_keys",
+        "cost_denied",
+        "epoch",
+        "expires",
+        "identifier",
+        "local",
+        "override",
+        "seen",
+        "seen_at",
+        "set",
+        "until",
+        "until_cost",
+    )
+
+    def __init__(self, identifier: str, policy_set: PolicySet, epoch: int) -> None:
+        self.identifier = identifier
+        self.set = policy_set
+        self.epoch = epoch
+        self.expires = float("inf")
+        self.override = ""
+        self.seen: Decision | None = None
+        self.seen_at = 0.0
+        self.local: Local | None = None
+        self.until = 0.0
+        self.until_cost = 0.0
+        self.cost_denied = 0
+        self._keys = tuple(limit_key(identifier, rule.name) for rule in policy_set.rules)
+        self._commands: dict[int, bytes] = {}
+        self._kept: Decision | None = None
+        self._kept_until = 0.0
+
+    def command(self, cost: int) -> bytes:
+        """EVALSHA of the limiter's script, built once per cost: window and clock are the server's."""
+        data = self._commands.get(cost)
+        if data is None:
+            data = self._commands[cost] = self._call(SPEND, cost)
+        return data
+
+    def carrying(self, cost: int, carries: list[Carry]) -> bytes:
+        """The first command after Redis was away."""
+        return self._call(SPEND, cost, carries)
+
+    def peek(self, cost: int) -> bytes:
+        return self._call(PEEK, cost)
+
+    def _call(self, mode: str, cost: int, carries: list[Carry] | None = None) -> bytes:
+        return command("EVALSHA", *script_call(mode, cost, self._keys, self.set.limits, carries))
+
+    def learn(self, decision: Decision, sent: float, now: float) -> None:
+        """A reply to a command of `sent`: the store decided no earlier, so `until` is never behind the true moment."""
+        self.seen, self.seen_at, self._kept = decision, now, None
+        limits, readings, us, until = decision.limits, decision.readings, decision.us, 0.0
+        for i, (remaining, _) in zip(self.set.enforced, decision.told, strict=True):
+            if remaining < 1:
+                until = max(until, _moment(sent, wait_ms(limits[i], readings[i], us, 1)))
+        self.until = until
+        if decision.admitted:
+            if self.until_cost and all(remaining >= self.cost_denied for remaining, _ in decision.told):
+                self.until_cost = 0.0  # its counters were cleared meanwhile
+        else:
+            refusing = [i for i in self.set.enforced if not readings[i].passes]
+            self.until_cost = max(_moment(sent, wait_ms(limits[i], readings[i], us, decision.cost)) for i in refusing)
+            self.cost_denied = decision.cost
+
+    def denies(self, cost: int, now: float) -> bool:
+        return now < self.until or (now < self.until_cost and cost >= self.cost_denied)
+
+    def denied(self, cost: int, now: float, *, degraded: bool) -> Decision | None:
+        """The refusal that Redis would send, from what it last said; None if that would be none: ask it."""
+        if not self.denies(cost, now):
+            return None
+        kept = self._kept
+        if kept is not None and now < self._kept_until and kept.cost == cost and kept.degraded == degraded:
+            return kept
+        seen = self.seen
+        assert seen is not None  # noqa: S101  # until is only set by a reply
+        us = seen.us + int((now - self.seen_at) * 1e6)
+        readings = [
+            read(limit, restate(limit, reading, seen.us), cost, us)[0]
+            for limit, reading in zip(self.set.limits, seen.readings, strict=True)
+        ]
+        if all(readings[i].passes for i in self.set.enforced):
+            self.until = self.until_cost = 0.0
+            return None
+        kept = Decision(self.set, self.set.limits, readings, us, cost, admitted=False, degraded=degraded)
+        self._kept, self._kept_until = kept, now + KEPT_S
+        return kept
+
+
+def _moment(sent: float, wait: int | None) -> float:
+    """Up to 1 ms before `wait` has passed: waits count from the store's whole millisecond, which had begun already."""
+    return sent + (wait - 1) / 1000 if wait is not None else sent

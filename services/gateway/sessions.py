@@ -1,0 +1,151 @@
+"""Sessions: a GET on the limiter's connection to Redis, kept for 5 s; for 60 s while Redis is away; else 503, never
+401.
+
+Contract.md section 4. An outage must log nobody out, so only a nil from Redis denies a token. Ended sessions die by a
+message within a second, without messages within five. The session's own end is Redis' TTL: no clock of ours decides
+it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from services.core.credentials import key_hash, parse_session, session_id
+from services.core.identity import Claims
+from services.gateway.identity import Denied, Identity, Lru
+from services.gateway.lookups import Flight, Flights, Waiter
+from services.gateway.scopes import of_session
+from services.runtime.redis_batch import LOST, Sink
+from services.runtime.resp import command
+
+ENTRIES_MAX: Final = 50_000
+FRESH_S: Final = 5.0
+STALE_S: Final = 60.0
+NEGATIVE_S: Final = 1.0  # a token that was just made must work at once after an early miss
+INVALID: Final = Denied("invalid-token")
+AWAY: Final = Denied("dependency-unavailable")
+
+Found = Identity | Denied
+
+
+class Batch(Protocol):
+    """The batch connection: takes a command, or says at once that Redis is away."""
+
+    def submit(self, data: bytes, sink: Sink, ticket: Any) -> bool: ...
+
+
+class Stored(msgspec.Struct, rename="camel"):
+    """The value of `sess:<sid>`, as far as the gateway reads it."""
+
+    sid: str
+    user: str
+    role: str
+    tier: str
+
+
+@dataclass(slots=True)
+class Entry:
+    found: Found
+    sid: str
+    fresh_until: float
+    stale_until: float
+    epoch: int
+
+
+class Sessions:
+    def __init__(self, batch: Batch, pepper: bytes, clock: Callable[[], float]) -> None:
+        self._batch, self._pepper, self._clock = batch, pepper, clock
+        self._entries: Lru[Entry] = Lru(ENTRIES_MAX)
+        self._flights: Flights[Found] = Flights()
+        self._epoch = 0
+
+    def get(self, token: bytes, via: str, now: float) -> Found | None:
+        """The answer if it is known; None: `ask`. `via`: bearer or cookie."""
+        if not parse_session(token):
+            return INVALID
+        entry = self._entries.get(self._digest(token, via))
+        if entry is None or now >= entry.fresh_until or entry.epoch != self._epoch:
+            return None
+        return entry.found
+
+    def ask(self, token: bytes, via: str, waiter: Waiter[Found]) -> bool:
+        """Ask Redis; `waiter` hears the answer, at once if Redis is away. False: too many are under way."""
+        digest = self._digest(token, via)
+        if self._flights.join(digest, waiter):
+            return True
+        sid = session_id(token)
+        flight = self._flights.open(digest, sid, waiter)
+        if flight is None:
+            return False
+        if not self._batch.submit(
+            command(b"GET", b"sess:" + sid.encode()), self._heard, (flight, digest, via, self._epoch)
+        ):
+            flight.waiters.clear()
+            self._flights.land(digest, AWAY)
+            return False
+        return True
+
+    def last_good(self, token: bytes, via: str, now: float) -> Found:
+        """Redis is away: the session as it was, within a minute."""
+        entry = self._entries.get(self._digest(token, via))
+        if entry is None or isinstance(entry.found, Denied) or now >= entry.stale_until:
+            return AWAY
+        return entry.found
+
+    def forget(self, sid: str) -> None:
+        self._flights.soil(lambda flight: flight.name == sid)
+        for digest, entry in self._entries.items():
+            if entry.sid == sid:
+                self._entries.pop(digest)
+
+    def forget_user(self, user_id: str) -> None:
+        self._flights.soil(lambda _flight: True)
+        for digest, entry in self._entries.items():
+            if (
+                isinstance(entry.found, Identity)
+                and entry.found.claims is not None
+                and entry.found.claims.sub == user_id
+            ):
+                self._entries.pop(digest)
+
+    def distrust(self) -> None:
+        self._epoch += 1
+        self._flights.soil(lambda _flight: True)
+
+    def _digest(self, token: bytes, via: str) -> bytes:
+        return key_hash(self._pepper, via.encode() + token)
+
+    def _heard(self, ticket: Any, reply: Any) -> None:
+        flight: Flight[Found]
+        flight, digest, via, epoch = ticket
+        now = self._clock()
+        if reply is LOST:
+            entry = self._entries.get(digest)
+            usable = entry is not None and not isinstance(entry.found, Denied) and now < entry.stale_until
+            self._flights.land(digest, entry.found if usable and entry is not None else AWAY)
+            return
+        found = session_identity(reply, flight.name, via)
+        if flight.dirty:
+            self._entries.pop(digest)
+        else:
+            fresh = NEGATIVE_S if isinstance(found, Denied) else FRESH_S
+            self._entries.put(digest, Entry(found, flight.name, now + fresh, now + STALE_S, epoch))
+        self._flights.land(digest, found)
+
+
+def session_identity(reply: Any, sid: str, via: str) -> Found:
+    """What Redis holds, as an identity; anything that is no session of this shape is none."""
+    if not isinstance(reply, bytes):
+        return INVALID
+    try:
+        stored = msgspec.json.decode(reply, type=Stored)
+        uuid.UUID(stored.user)
+    except (msgspec.DecodeError, ValueError):
+        return INVALID
+    claims = Claims(stored.user, "", sid, via, stored.role, stored.tier, of_session(stored.role), 0)
+    return Identity(f"user:{stored.user}", stored.tier, "user", claims)

@@ -1,0 +1,156 @@
+"""The listening socket and the connections behind it: start, drain, close (data-path 2, "Listener").
+
+Made by the apps; one per process. `drain(True)`: every answer carries `Connection: close`. `close`: no new connections,
+idle ones end, what is under way may finish within the time, the rest is aborted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from typing import Final
+
+from services.http1 import states
+from services.http1.heads import GATEWAY_NAMES, Names
+from services.http1.limits import Deadlines, Limits
+from services.http1.problems import ProblemWriter
+from services.http1.runner import Pipeline
+from services.http1.server import ServerConnection
+from services.http1.sweeper import SWEEP_S, Sweeper
+
+BACKLOG: Final = 4096
+REQUEST_LINE_REST: Final = (
+    12  # the shortest method, two spaces and the version: a target longer than the rest is too long in any line
+)
+STATE_NAMES: Final = {
+    states.IDLE: "idle",
+    states.HEAD: "head",
+    states.ACTIVE: "active",
+    states.ANSWERED: "answered",
+    states.CLOSING: "closing",
+}
+
+
+class HttpServer:
+    """`name` is what this process writes into Via (`gateway-1`): three times in a request means a loop.
+
+    `names`: the request names with a meaning here (heads.py). `strict_targets`: refuse a target that `target.normalise`
+    would change (the balancer; the gateway normalises). Plain attributes for metrics: `bad_requests` by reason,
+    `client_aborts`, `refused_connections`.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        limits: Limits,
+        deadlines: Deadlines,
+        problems: ProblemWriter,
+        name: bytes,
+        *,
+        names: Names = GATEWAY_NAMES,
+        strict_targets: bool = False,
+    ) -> None:
+        self.pipeline = pipeline
+        self.limits = limits
+        self.deadlines = deadlines
+        self.problems = problems
+        self.name = name
+        self.names = names
+        self.strict_targets = strict_targets
+        self.bad_requests: dict[str, int] = {}
+        self.client_aborts = 0
+        self.refused_connections = 0
+        self.draining = False
+        # what connections read once per request
+        self.body_max = limits.body_max
+        self.target_max = limits.request_line_max - REQUEST_LINE_REST
+        self.total_s = deadlines.total_s
+        self.hosts: set[bytes] = set()  # authorities found well-formed
+        self.date_line = b""
+        self.sweeper = Sweeper()
+        self._listening: asyncio.Server | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
+        """Bind and serve; the port, which the kernel chose if it was 0. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        self._tick()
+        self._listening = await loop.create_server(
+            lambda: ServerConnection(self),  # type: ignore[arg-type,return-value]  # duck-typed
+            host,
+            port,
+            backlog=BACKLOG,
+            reuse_port=reuse_port,
+            start_serving=True,
+        )
+        bound: int = self._listening.sockets[0].getsockname()[1]
+        return bound
+
+    @property
+    def connections(self) -> int:
+        return len(self.sweeper.all)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are not answered yet. Counted when asked: the path keeps no counter."""
+        return sum((c.current is not None) + len(c.queue or ()) for c in self.sweeper.live)
+
+    def connection_states(self) -> dict[str, int]:
+        found = Counter(c.state for c in self.sweeper.all)
+        return {name: found.get(state, 0) for state, name in STATE_NAMES.items()}
+
+    def drain(self, on: bool) -> None:
+        self.draining = on
+        for c in self.sweeper.all:
+            c.aged = on
+
+    async def close(self, within_s: float) -> None:
+        """Accept what waits, stop listening, finish, abort the rest."""
+        loop = asyncio.get_running_loop()
+        self.drain(on=True)
+        await asyncio.sleep(0)  # one round of the loop takes in what the kernel has accepted
+        if self._listening is not None:
+            self._listening.close()
+        ends = loop.time() + within_s
+        while self.sweeper.all and loop.time() < ends:
+            self._close_idle()
+            await asyncio.sleep(SWEEP_S)
+        for c in list(self.sweeper.all):
+            c.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+        await asyncio.sleep(0)
+
+    # -- the connections' calls
+
+    def opened(self, c: ServerConnection) -> None:
+        if len(self.sweeper.all) >= self.limits.max_connections:
+            self.refused_connections += 1
+            c.abort()
+            return
+        self.sweeper.all.add(c)
+        c.aged = self.draining
+
+    def closed(self, c: ServerConnection) -> None:
+        self.sweeper.all.discard(c)
+
+    def watch(self, c: ServerConnection) -> None:
+        self.sweeper.watch(c)
+
+    def count_bad(self, reason: str) -> None:
+        self.bad_requests[reason] = self.bad_requests.get(reason, 0) + 1
+
+    # -- inside
+
+    def _close_idle(self) -> None:
+        for c in list(self.sweeper.all):
+            if c.state == states.IDLE and c.current is None:
+                c.close()
+            elif c.state == states.ANSWERED:
+                c.half_close()
+
+    def _tick(self) -> None:
+        self.sweeper.tick(time.monotonic(), time.time())
+        self.date_line = self.sweeper.date_line
+        self._timer = asyncio.get_running_loop().call_later(SWEEP_S, self._tick)

@@ -1,0 +1,151 @@
+"""Deadlines without timers: a deadline is an attribute, and one sweep looks at all of them every 50 ms (data-path 2).
+
+`HttpServer` runs one sweeper. Connections with something under way are looked at in each sweep, idle ones in slices,
+each once a second. Rate and stall deadlines move with the bytes.
+"""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from typing import Final
+
+from services.core.verdicts import Refusal
+from services.http1 import faults, runner
+from services.http1.exchange import ANSWERING, FORWARDED, Exchange
+from services.http1.server import ServerConnection
+from services.http1.states import ANSWERED, CLOSED, CLOSING, HEAD, IDLE
+from services.http1.upstream import Failure
+
+SWEEP_S: Final = 0.05
+IDLE_SLICES: Final = 20  # an idle connection is looked at once in so many sweeps
+
+
+def sweep(c: ServerConnection, now: float) -> bool:
+    """One connection with something under way; False: it is idle or closed now."""
+    if c.state == CLOSED:
+        return False
+    if c.state == CLOSING:
+        if now - c.since >= c.server.deadlines.linger_s:
+            c.abort()
+        return True
+    x = c.current
+    if x is not None:
+        if not (_expired(x, now) or _stalled(c, x, now)):
+            _sweep_reading(c, now)
+        return True
+    if c.state == IDLE:
+        c.since = now
+        return False
+    _sweep_reading(c, now)
+    return True
+
+
+def sweep_idle(c: ServerConnection, now: float) -> None:
+    """Idle too long, or too old: closed without a word."""
+    if c.state == IDLE and c.current is None and (now - c.since >= c.idle_s or now >= c.expires):
+        c.close()
+
+
+def _expired(x: Exchange, now: float) -> bool:
+    """The request's own deadline, or one try's."""
+    if x.deadline and now >= x.deadline:
+        if x.state == ANSWERING:
+            x.reason = "deadline"
+            x.connection.cut(x)
+        elif x.state == FORWARDED:
+            give_up(x, "deadline")
+        else:
+            runner.refuse(x, faults.DEADLINE)
+        return True
+    if x.try_deadline and now >= x.try_deadline and x.state == FORWARDED:
+        give_up(x, "try_timeout")
+        return True
+    return False
+
+
+def give_up(x: Exchange, kind: str) -> None:
+    """Take x from its next hop, which has not answered."""
+    x.connection.drop_upstream(x)
+    runner.fail(x, Failure(kind, sent=x.handed != 0.0))
+
+
+def _stalled(c: ServerConnection, x: Exchange, now: float) -> bool:
+    """The client takes nothing of its answer."""
+    if not c.write_paused:
+        return False
+    unwritten = c.transport.get_write_buffer_size()
+    if unwritten != c.stall_bytes:
+        c.stall_bytes = unwritten
+        c.since = now
+    elif now - c.since >= c.server.deadlines.answer_stall_s:
+        x.reason = "answer-stalled"
+        c.cut(x)
+        return True
+    return False
+
+
+def _sweep_reading(c: ServerConnection, now: float) -> None:
+    """A head that is not whole in time, a body that comes too slowly."""
+    deadlines = c.server.deadlines
+    x = c.reading
+    if x is None:
+        if c.state == HEAD and now - c.since >= deadlines.head_s:
+            _slow(c, faults.HEAD_SLOW)
+    elif not x.started:
+        if not x.deadline:
+            x.deadline = now + deadlines.head_s
+        elif now >= x.deadline:
+            _slow(c, faults.HEAD_SLOW)
+    elif c.paused:
+        c.mark_at = now
+    elif now - c.mark_at >= deadlines.body_grace_s:
+        if x.bytes_in - c.mark_bytes < deadlines.body_rate_min * deadlines.body_grace_s:
+            _slow(c, faults.BODY_SLOW)
+        c.mark_at = now
+        c.mark_bytes = x.bytes_in
+
+
+def _slow(c: ServerConnection, refusal: Refusal) -> None:
+    if c.state == ANSWERED:
+        c.half_close()
+        return
+    c.refuse(refusal)
+    c.start_current()
+
+
+class Sweeper:
+    """The looks at all connections of one server; also the keeper of the Date line."""
+
+    def __init__(self) -> None:
+        self.live: list[ServerConnection] = []
+        self.all: set[ServerConnection] = set()
+        self.date_line = b""
+        self._round: list[ServerConnection] = []
+        self._slice = 1
+        self._second = 0
+
+    def watch(self, c: ServerConnection) -> None:
+        c.watched = True
+        self.live.append(c)
+
+    def tick(self, now: float, wall: float) -> None:
+        """Every SWEEP_S: `now` is loop time, `wall` seconds since the epoch."""
+        self.render_date(int(wall))
+        live, self.live = self.live, []
+        for c in live:
+            c.watched = False
+        for c in live:
+            if sweep(c, now) and not c.watched:
+                self.watch(c)
+        if not self._round:
+            self._round = list(self.all)
+            self._slice = len(self._round) // IDLE_SLICES + 1
+        for c in self._round[-self._slice :]:
+            if not c.watched:
+                sweep_idle(c, now)
+        del self._round[-self._slice :]
+
+    def render_date(self, second: int) -> None:
+        if second != self._second:
+            self._second = second
+            self.date_line = b"Date: %b\r\n" % formatdate(second, usegmt=True).encode()

@@ -1,0 +1,1 @@
+"""The integration tests' machinery: waiting, real stores, real processes, load."""

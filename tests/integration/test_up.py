@@ -1,0 +1,264 @@
+"""`scalable-api up` as a user runs it: ready in time, used, watched, stopped, killed. Each start has a home and a
+temporary folder of its own, so that what is left behind can be counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import stores
+from tests.harness.http import client
+from tests.harness.wait import eventually
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICKSTART = ROOT / "manifests" / "samples" / "quickstart.yaml"
+READY_S = 30.0  # the promise is 6; a test machine may be busy
+pytestmark = pytest.mark.timeout(180)
+
+
+@dataclass
+class Home:
+    """A machine of its own, as far as `up` is concerned."""
+
+    path: Path
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {**os.environ, "TMPDIR": str(self.path / "t"), "XDG_STATE_HOME": str(self.path / "h"), "CI": "1"}
+
+    def run(self, *argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """A command beside the running instance."""
+        full = [sys.executable, "-m", "services.cli", *argv]
+        return subprocess.run(
+            full, cwd=ROOT, env=self.env, input=stdin, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    async def command(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        return await asyncio.to_thread(self.run, *argv)
+
+    def processes(self) -> list[str]:
+        """Who still runs with this home in its environment or command line."""
+        found, mark = [], str(self.path).encode()
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                try:
+                    state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                    known = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
+                except OSError:
+                    continue
+                if state != "Z" and mark in known:
+                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        return found
+
+    def left(self) -> list[str]:
+        """Files of the temporary folder and the state folder."""
+        return sorted(
+            str(p.relative_to(self.path)) for p in self.path.rglob("*") if not p.is_dir() or p.parent.name == "t"
+        )
+
+
+@pytest.fixture
+def home() -> Iterator[Home]:
+    with stores.folder("sapi-up-") as path:
+        path.chmod(0o755)
+        (path / "t").mkdir(mode=0o755)
+        yield Home(path)
+
+
+@dataclass
+class Running:
+    process: asyncio.subprocess.Process
+    said: dict[str, Any]
+
+    @property
+    def url(self) -> str:
+        return str(self.said["url"]).replace("localhost", "127.0.0.1")
+
+    @property
+    def data(self) -> Path:
+        return Path(self.said["data"])
+
+
+@asynccontextmanager
+async def up(home: Home, *argv: str) -> AsyncIterator[Running]:
+    """`up -o json` until its report; killed at the end if it still runs."""
+    full = [sys.executable, "-m", "services.cli", "up", "--no-open", "-o", "json", "--port", "0", *argv]
+    process = await asyncio.create_subprocess_exec(
+        *full, cwd=ROOT, env=home.env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        line = await asyncio.wait_for(process.stdout.readline(), READY_S)
+        if not line:
+            raise AssertionError((await process.stderr.read()).decode())
+        yield Running(process, json.loads(line)["data"])
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+        await eventually(lambda: not home.processes(), 5, "all children are gone")
+
+
+def child_of(running: Running, name: bytes) -> int:
+    """The pid of the child whose command line holds `name`."""
+    pids = json.loads((running.data / "children.json").read_text())
+    (found,) = [pid for pid in pids if name in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return int(found)
+
+
+async def interrupted(running: Running, times: int = 1) -> int:
+    for _ in range(times):
+        running.process.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.2)
+    return await asyncio.wait_for(running.process.wait(), 20)
+
+
+async def test_from_start_to_ctrl_c(home: Home) -> None:
+    """Ready with two apis, serves through the whole path, every command tells about it; Ctrl-C: exit 0, no process,
+    socket, file left.
+    """
+    async with up(home, "--no-demo") as running:
+        assert running.said["processes"] == {"api": 2, "balancer": 1, "gateway": 1}
+        async with client(running.url) as http:
+            assert (await http.get("/api/v1/status")).status_code == 200
+        top = await home.command("top", "--once", "-o", "json")
+        assert {p["component"] for p in json.loads(top.stdout)["data"]["processes"]} == {"gateway", "balancer", "api"}
+        status = await home.command("status", "--wait", "--timeout", "15")
+        assert (status.returncode, "api" in status.stdout) == (0, True), status.stderr
+        explained = await home.command("explain", "GET", "/api/v1/status")
+        assert (explained.returncode, "admit" in explained.stdout) == (0, True), explained.stderr
+        scaling = await home.command("explain", "scaling", "api")
+        assert (scaling.returncode, "recomputed: 2" in scaling.stdout) == (0, True), scaling.stdout + scaling.stderr
+        assert (await home.command("migrate", "verify")).returncode == 0
+        assert (await home.command("version")).returncode == 0
+        assert await interrupted(running) == 0
+        assert home.processes() == []
+        assert home.left() == []
+
+
+async def test_kill_9_leaves_no_child(home: Home) -> None:
+    """kill -9 of `up`: every child, Postgres and Valkey too, is gone within 2 s; the next start sweeps its folder."""
+    async with up(home) as running:
+        data = running.data
+        running.process.kill()
+        await running.process.wait()
+        await eventually(lambda: not home.processes(), 2, "all children are gone")
+        assert data.exists()
+    async with up(home, "--no-demo") as running:
+        await eventually(lambda: not data.exists(), 5, "the folder of the killed one is swept")
+        assert await interrupted(running) == 0
+    assert home.left() == []
+
+
+async def test_the_second_ctrl_c_kills(home: Home) -> None:
+    """Two Ctrl-C: exit 130 at once, nothing left."""
+    async with up(home) as running:
+        assert await interrupted(running, times=2) == 130
+        await eventually(lambda: not home.processes(), 2, "all children are gone")
+        assert home.left() == []
+
+
+async def test_keys_and_demo_rows(home: Home) -> None:
+    """Demo keys work; `keys create` prints a key that works, `keys revoke` ends it within 2 s."""
+    async with up(home, "--demo", "--demo-rate", "0.05") as running:
+        keys = json.loads((running.data / "demo-keys.json").read_text())
+        async with client(running.url) as http:
+            for tier, key in keys.items():
+                me = await http.get("/api/v1/me", headers={"x-api-key": key})
+                assert me.json()["user"]["tier"] == tier or me.status_code == 200
+            made = await home.command("keys", "create", "--name", "t", "--scopes", "read")
+            key = made.stdout.strip()
+            assert key.startswith("sk_test_"), made.stderr
+            assert (await http.get("/api/v1/me", headers={"x-api-key": key})).status_code == 200
+            listed = await home.command("keys", "list")
+            assert key.rsplit("_", 2)[0] in listed.stdout
+            assert (await home.command("keys", "revoke", key.rsplit("_", 2)[0])).returncode == 0
+
+            async def refused() -> bool:
+                return (await http.get("/api/v1/me", headers={"x-api-key": key})).status_code == 401
+
+            await eventually(refused, 2, "the revoked key is refused")
+        assert await interrupted(running) == 0
+
+
+async def test_an_edited_tier_is_enforced(home: Home) -> None:
+    """A tier edited by renaming a new file over the manifest, and one by `apply --wait`: every gateway enforces it
+    within 5 s.
+    """
+    manifest = home.path / "m.yaml"
+    manifest.write_bytes(QUICKSTART.read_bytes())
+    async with up(home, "-f", str(manifest)) as running, client(running.url, "127.0.0.9") as http:
+
+        async def limit(wanted: str) -> bool:
+            return (await http.get("/api/v1/status")).headers["x-ratelimit-limit"] == wanted
+
+        await eventually(lambda: limit("100"), 5, "the first limit")
+        (home.path / "new").write_text(QUICKSTART.read_text().replace("quota: 100,", "quota: 77,"))
+        (home.path / "new").rename(manifest)
+        await eventually(lambda: limit("77"), 5, "the edited limit")
+        (home.path / "next.yaml").write_text(QUICKSTART.read_text().replace("quota: 100,", "quota: 88,"))
+        applied = await home.command("apply", "-f", str(home.path / "next.yaml"), "--wait", "--timeout", "10")
+        assert (applied.returncode, "quota: 88" in applied.stdout) == (0, True), applied.stderr
+        assert await limit("88")
+        (home.path / "bad.yaml").write_text(QUICKSTART.read_text().replace("quota: 100,", "qouta: 100,"))
+        refused = await home.command("apply", "-f", str(home.path / "bad.yaml"))
+        assert (refused.returncode, "E106" in refused.stderr, "quota" in refused.stderr) == (4, True, True)
+        assert await limit("88")
+        assert await interrupted(running) == 0
+
+
+async def test_a_kept_folder(home: Home) -> None:
+    """--data-dir: E104 while it is in use; a second start finds users' data, keys and secrets again."""
+    data = home.path / "data"
+    async with up(home, "--data-dir", str(data), "--demo") as running:
+        second = await home.command("up", "--no-open", "--port", "0", "--data-dir", str(data))
+        assert (second.returncode, "E104" in second.stderr, str(running.process.pid) in second.stderr) == (
+            1,
+            True,
+            True,
+        )
+        keys = json.loads((data / "demo-keys.json").read_text())
+        assert await interrupted(running) == 0
+    async with up(home, "--data-dir", str(data), "--demo") as running, client(running.url) as http:
+        assert json.loads((data / "demo-keys.json").read_text()) == keys
+        assert (await http.get("/api/v1/me", headers={"x-api-key": keys["pro"]})).status_code == 200
+        assert await interrupted(running) == 0
+
+
+async def test_e101_a_taken_port(home: Home) -> None:
+    """A port asked for and taken: E101 with the next thing to type, and nothing was started."""
+    async with up(home, "--no-demo") as running:
+        port = running.url.rsplit(":", 1)[1]
+        second = await home.command("up", "--no-open", "--port", port)
+        assert (second.returncode, "E101" in second.stderr) == (1, True)
+        assert "Traceback" not in second.stderr
+        assert await interrupted(running) == 0
+    assert home.left() == []
+
+
+async def test_a_dead_store_comes_back(home: Home) -> None:
+    """Valkey killed under `up`: requests go on (degraded), it is started again at the same address."""
+    async with up(home, "--no-demo") as running, client(running.url) as http:
+        os.kill(child_of(running, b"valkey-server"), signal.SIGKILL)
+
+        async def served() -> bool:
+            answer = await http.get("/api/v1/status")
+            assert answer.status_code == 200
+            return "ratelimit-degraded" not in answer.headers
+
+        await asyncio.sleep(0.2)
+        await eventually(served, 10, "the limiter is exact again")
+        assert await interrupted(running) == 0

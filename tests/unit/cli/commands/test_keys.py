@@ -1,0 +1,95 @@
+"""`keys`: what is asked of the api, and where the secret is printed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from services.cli.commands import keys
+from services.cli.output import Format
+
+KEY = {
+    "id": "abc",
+    "prefix": "sk_test_abc",
+    "name": "n",
+    "tier": "free",
+    "scopes": ["read"],
+    "status": "active",
+    "expiresAt": None,
+}
+
+
+class FakeApi:
+    """Answers in turn, remembers what it was asked."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers, self.calls = list(answers), list[tuple[Any, ...]]()
+
+    async def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+        self.calls.append((method, path, body, query))
+        return self.answers.pop(0)
+
+
+@pytest.fixture
+def through(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeApi]:
+    def make(*answers: Any) -> FakeApi:
+        import asyncio
+
+        api = FakeApi(*answers)
+
+        def run(act: Callable[[Any], Awaitable[Any]]) -> Any:
+            async def acted() -> Any:
+                return await act(api)
+
+            return asyncio.run(acted())
+
+        monkeypatch.setattr(keys, "_through", run)
+        return api
+
+    return make
+
+
+def test_the_secret_is_alone_on_stdout(through: Callable[..., FakeApi], capsys: pytest.CaptureFixture[str]) -> None:
+    """`keys create` prints the key on stdout and nothing else there, so that it can be piped."""
+    api = through({"key": "sk_test_abc_secret", "apiKey": KEY})
+    keys.create(Format.table, name="n", tier=None, scopes=["read"], expires_days=90)
+    out, err = capsys.readouterr()
+    assert out == "sk_test_abc_secret\n"
+    assert "sk_test_abc" in err
+    assert api.calls == [("POST", "/api/v1/keys", {"name": "n", "scopes": ["read"], "expiresInDays": 90}, {})]
+
+
+def test_rotate_and_revoke_take_ids_and_prefixes(
+    through: Callable[..., FakeApi], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An id as listed, or the prefix as logs show it; never a path of another route."""
+    api = through({"key": "new", "apiKey": KEY, "replaces": {"id": "abc", "expiresAt": "soon"}}, None)
+    keys.rotate(Format.table, "sk_live_abc", grace_s=60)
+    keys.revoke("a/../b", "lost")
+    assert [call[:2] for call in api.calls] == [
+        ("POST", "/api/v1/keys/abc/rotate"),
+        ("DELETE", "/api/v1/keys/a%2F..%2Fb"),
+    ]
+    assert capsys.readouterr().out == "new\n"
+
+
+def test_all_pages_are_listed(through: Callable[..., FakeApi], capsys: pytest.CaptureFixture[str]) -> None:
+    """A long list is read to its end; -o json holds every key, -o name the ids."""
+    first, last = {"keys": [KEY], "pagination": {"hasMore": True}}, {"keys": [KEY], "pagination": {"hasMore": False}}
+    through(first, last)
+    keys.listing(Format.json, status=None, tier="free")
+    assert len(json.loads(capsys.readouterr().out)["data"]["keys"]) == 2
+    through(last)
+    keys.listing(Format.name, status=None, tier=None)
+    assert capsys.readouterr().out == "abc\n"
+    through(last)
+    keys.listing(Format.table, status=None, tier=None)
+    assert "never" in capsys.readouterr().out
+
+
+def test_names_are_made_up() -> None:
+    """Without --name each key gets one of its own."""
+    assert keys.fresh_name() != keys.fresh_name()

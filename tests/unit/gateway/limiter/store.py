@@ -1,0 +1,109 @@
+"""A Redis for unit tests: core/limits.py behind RedisBatch's interface, on a clock the test moves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hiredis
+
+from services.core.limits import Carry, Limit, State, decide
+from services.gateway.limiter import Decision, Limiter
+from services.runtime.redis_batch import LOST, Sink
+from services.schema.tiers import BUILT_IN, TiersDocument
+
+WALL = 1_700_000_040.0  # begins a minute
+
+
+class Store:
+    """What several gateways share: the keys and the clock (seconds since the test began)."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, State | None] = {}
+        self.now = 0.0
+        self.away = False
+
+    @property
+    def us(self) -> int:
+        return round((WALL + self.now) * 1e6)
+
+    def run(self, data: bytes) -> Any:
+        parser = hiredis.Reader(encoding="utf-8")
+        parser.feed(data)
+        _, _, count, *rest = parser.gets()
+        keys, (mode, cost, *args) = rest[: int(count)], rest[int(count) :]
+        rows = [args[i : i + 6] for i in range(0, len(args), 6)]
+        limits = [Limit(r[0], int(r[2]), int(r[3]), r[1] == "enforce") for r in rows]
+        carries = [Carry(int(r[4]), int(r[5])) for r in rows]
+        states = [self.keys.get(key) for key in keys]
+        found = decide(limits, states, int(cost), self.us, spend=mode == "spend", carries=carries)
+        self.keys.update(zip(keys, found.states, strict=True))
+        return [int(found.admitted), self.us, *(int(n) for reading in found.readings for n in reading)]
+
+
+class FakeBatch:
+    """One gateway's connection: replies come with `flush`."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.sent: list[bytes] = []
+        self.failures = 0
+        self._waiting: list[tuple[bytes, Sink, Any]] = []
+
+    @property
+    def open(self) -> bool:
+        return self.store.away
+
+    def submit(self, data: bytes, sink: Sink, ticket: Any) -> bool:
+        if self.open:
+            return False
+        self.sent.append(data)
+        self._waiting.append((data, sink, ticket))
+        return True
+
+    def note_failure(self) -> None:
+        self.failures += 1
+
+    def flush(self, reply: Any = None) -> None:
+        waiting, self._waiting = self._waiting, []
+        for data, sink, ticket in waiting:
+            sink(ticket, self.store.run(data) if reply is None else reply)
+
+    def lose(self) -> None:
+        self.flush(LOST)
+
+
+class Caller:
+    def __init__(self, identifier: str = "ip:192.0.2.1", tier: str = "anonymous", owner: str = "") -> None:
+        self.identifier, self.tier, self.owner = identifier, tier, owner
+        self.limiter: Any = None
+
+
+class Gateway:
+    """A limiter over the store; `ask` is one request, answered at once."""
+
+    def __init__(
+        self, store: Store, document: TiersDocument = BUILT_IN, *, gateways: int = 1, enabled: bool = True
+    ) -> None:
+        self.store = store
+        self.batch = FakeBatch(store)
+        self.limiter = Limiter(
+            self.batch,  # type: ignore[arg-type]  # the same questions in words
+            document,
+            enabled=enabled,
+            gateways=lambda: gateways,
+            clock=lambda: store.now,
+            wall=lambda: WALL + store.now,
+            draw=lambda: 0.0,
+        )
+
+    def ask(self, caller: Caller, cost: int = 1, client: str = "192.0.2.1") -> Decision:
+        subject = self.limiter.subject(caller, client, self.store.now)
+        got: list[Decision] = []
+        decision = self.limiter.check(subject, cost, self.store.now, lambda _, d: got.append(d), None)
+        if decision is None:
+            self.batch.flush()
+            decision = got[0]
+        return decision
+
+    def admitted(self, caller: Caller, times: int, cost: int = 1) -> int:
+        return sum(self.ask(caller, cost).admitted for _ in range(times))
