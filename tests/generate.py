@@ -23,8 +23,20 @@ def locks() -> None:
     """Pins every extra with hashes, without a registry's address."""
     for extra in LOCKS:
         uv = str(Path(sys.executable).parent / "uv")
-        line = ["pip", "compile", "-q", "pyproject.toml", "--extra", extra, "--universal", "--generate-hashes", "--no-header"]
-        subprocess.run([uv, *line, "--python-version", "3.11", "--upgrade", "-o", f"locks/{extra}.txt"], cwd=ROOT, check=True)
+        line = [
+            "pip",
+            "compile",
+            "-q",
+            "pyproject.toml",
+            "--extra",
+            extra,
+            "--universal",
+            "--generate-hashes",
+            "--no-header",
+        ]
+        subprocess.run(
+            [uv, *line, "--python-version", "3.11", "--upgrade", "-o", f"locks/{extra}.txt"], cwd=ROOT, check=True
+        )
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def command(*argv: str) -> bool:
     return subprocess.run([str(BIN / argv[0]), *argv[1:]], cwd=ROOT, check=False).returncode == 0
 
 
-def check() -> Result:
+def check(_extra: list[str]) -> Result:
     """Format, lint, types, layers, generated files."""
     steps = [
         command("ruff", "format", "--check", "."),
@@ -71,7 +72,7 @@ def integration(extra: list[str]) -> Result:
     return pytest("integration", "tests/integration", *extra)
 
 
-STAGES = ("check", "unit", "integration")
+STAGES: dict[str, Callable[[list[str]], Result]] = {"check": check, "unit": unit, "integration": integration}
 
 
 def main() -> int:
@@ -86,7 +87,7 @@ def main() -> int:
     for stage in stages or STAGES:
         started = time.monotonic()
         print(f"== {stage}", flush=True)
-        result = {"check": check, "unit": lambda: unit(extra), "integration": lambda: integration(extra)}[stage]()
+        result = STAGES[stage](extra)
         result.seconds = time.monotonic() - started
         if result.skipped and os.environ.get("REQUIRE") == "all":
             print(f"REQUIRE=all: {result.skipped} skipped in {stage} count as failed")

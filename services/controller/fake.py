@@ -1,9 +1,13 @@
-"""The in-memory backend: what it was told, in order, and a fleet that does as it is told at once. Tests use it."""
+"""The in-memory home: a backend that does as it is told at once, and pods that say what a test lets them say.
+
+Both note what was asked, in order. The controller's tests run on them in virtual time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from services.controller.backend import (
     Api,
@@ -18,7 +22,10 @@ from services.controller.backend import (
     Unchanged,
     Workload,
 )
+from services.controller.pods import Answer, Polled
+from services.schema.snapshot import Latency, Snapshot, TierState
 from services.schema.status import Status
+from services.schema.tiers import parse
 
 
 class FakeBackend:
@@ -116,3 +123,61 @@ class FakeBackend:
                 Pod(name, name, "Running", ready=ready, starting=not ready, started_at_ms=self.now_ms, control_url=url)
             )
         self.workloads[component] = replace(workload, pods=tuple(pods))
+
+
+class FakePorts:
+    """`says[name]` = members of that pod's snapshot, of a component's if there is none; `mute` names do not answer."""
+
+    def __init__(self) -> None:
+        self.says: dict[str, dict[str, Any]] = {}
+        self.mute: set[str] = set()
+        self.refuses: set[str] = set()
+        self.holds_newer: set[str] = set()
+        self.enforced: dict[str, TierState] = {}
+        self.draining: set[str] = set()
+        self.calls: list[str] = []
+        self.unauthorized = False
+        self._seq = 0
+
+    async def poll(self, pods: Iterable[Pod], token: str) -> Polled:
+        del token
+        self._seq += 1
+        answering = [pod for pod in pods if pod.name not in self.mute]
+        return Polled({pod.uid: self._snapshot(pod.name) for pod in answering}, self.unauthorized)
+
+    async def push(self, pods: Iterable[Pod], token: str, epoch: int, document: bytes) -> Mapping[str, Answer]:
+        del token, epoch
+        made, answers = parse(document), {}
+        for pod in pods:
+            self.calls.append(f"push {pod.name} r{made.revision}")
+            if pod.name in self.mute:
+                answers[pod.uid] = Answer(0)
+            elif pod.name in self.holds_newer:
+                answers[pod.uid] = Answer(409)
+            elif pod.name in self.refuses:
+                answers[pod.uid] = Answer(422, errors=("spec.tiers: not by this version",))
+            else:
+                self.enforced[pod.name] = TierState(made.revision, made.hash)
+                answers[pod.uid] = Answer(200, made.hash)
+        return answers
+
+    async def drain(self, pods: Iterable[Pod], token: str, epoch: int, *, on: bool) -> frozenset[str]:
+        del token, epoch
+        agreed = [pod for pod in pods if pod.name not in self.mute]
+        for pod in agreed:
+            self.calls.append(f"{'drain' if on else 'undrain'} {pod.name}")
+            (self.draining.add if on else self.draining.discard)(pod.name)
+        return frozenset(pod.uid for pod in agreed)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    def _snapshot(self, name: str) -> Snapshot:
+        component = name.rpartition("-")[0]
+        said = {**self.says.get(component, {}), **self.says.get(name, {})}
+        zeros: dict[str, Any] = dict.fromkeys(("in_flight", "requests", "rss_bytes", "tasks"), 0)
+        zeros |= dict.fromkeys(("rps", "error_rate", "loop_lag_ms", "cpu"), 0.0)
+        who = {"component": component, "instance": name, "version": "1.0.0", "started_at": "", "at": ""}
+        draining = name in self.draining
+        state = {"seq": self._seq, "ready": not draining, "draining": draining, "tier": self.enforced.get(name)}
+        return Snapshot(**{**who, **zeros, **state, "latency": Latency(), **said})

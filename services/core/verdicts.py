@@ -17,10 +17,10 @@ NO_FACTS: Final[Mapping[str, Fact]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A request is turned away: problem type, metric reason, and what the client is told beyond the type's own texts.
+    r"""A request is turned away: problem type, metric reason, and what the client is told beyond the type's own texts.
 
     `retry_after_s` is whole seconds for Retry-After (None: no header). `facts` are further members of the problem document.
-    `headers` are complete response lines (`b"Allow: GET, HEAD\\r\\n"`).
+    `headers` are complete response lines (`b"Allow: GET, HEAD\r\n"`).
     """
 
     slug: str

@@ -247,6 +247,17 @@ class Intake:
                 self.state = HEAD
                 self.since = monotonic()
 
+    def short_read_ended(self, data: bytes) -> None:
+        """A read that was fed whole ended inside a message: what slices need to know of it."""
+        self.tail = data[-3:]
+        chunked = self.chunked_in
+        if chunked:
+            self.chunked_in = b""
+            if has_long_extension(chunked, 0, EXTENSION_MAX):
+                self.refuse(faults.CHUNK_EXTENSION)
+            elif self.chunk_line:
+                self.silent = len(chunked) - chunked.rfind(CRLF) - 2
+
     def stopped(self, error: Exception, data: bytes) -> None:
         """The parser will take no more: refused, an upgrade we do not serve, or a fault of ours."""
         cause = error.__context__

@@ -94,7 +94,9 @@ def _faulty(c: Intake, x: Exchange) -> None:
     """Count it; nothing behind a malformed message is parsed."""
     if isinstance(x.fault, Refusal):
         c.server.count_bad(x.fault.reason)
-        x.keep_alive = x.keep_alive and not x.fault.close
+        if x.fault.close:
+            x.keep_alive = False
+            c.last = True
 
 
 def _version(x: Exchange, version: str) -> None:

@@ -66,7 +66,7 @@ class ServerConnection(Intake):
                 self.parser = None
             reading = self.reading
             if reading is not None:
-                self.tail = data[-3:]
+                self.short_read_ended(data)
                 self._body_came(reading)
         else:
             self.feed_slices(data)

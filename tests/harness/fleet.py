@@ -168,6 +168,11 @@ class Fleet:
         """The first gateway's address."""
         return self.gateway_nodes[0].url
 
+    @property
+    def urls(self) -> list[str]:
+        """Every gateway's address: `OpenLoop` takes them in turn."""
+        return [node.url for node in self.gateway_nodes]
+
     def client(self, source: str | None = None, node: Node | None = None, **options: object) -> httpx.AsyncClient:
         return client((node or self.gateway_nodes[0]).url, source, **options)
 

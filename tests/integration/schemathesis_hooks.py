@@ -16,6 +16,7 @@ BEYOND_SCHEMA = (
     r"^page times limit must be at most",  # two parameters together
     r"^must be in the future",  # the clock
     r"^there is no tier ",  # the tiers document
+    r"^may only become fewer",  # what the key has now
     r"^Input should be a valid integer$",  # 60.0, which JSON Schema counts as an integer
     r"^control characters are not allowed$",  # strings of one line, and …
     r"^holds NUL or a lone surrogate",  # … what is no character

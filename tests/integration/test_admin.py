@@ -278,8 +278,8 @@ async def test_tiers(fleet: Fleet) -> None:
     pushed = await fleet.push_tiers(spec)
 
     async def enforced() -> bool:
-        found = await get(fleet, "/tiers", api=1)
-        return bool(found["hash"] == pushed.hash and found["stale"] == [])
+        seen = [await get(fleet, "/tiers", api=api) for api in (0, 1)]
+        return all(one["hash"] == pushed.hash and one["stale"] == [] for one in seen)
 
     await eventually(enforced, 5.0, "the pushed document is shown")
     assert (await get(fleet, "/tiers"))["document"]["spec"]["defaultTier"] == "pro"

@@ -166,10 +166,11 @@ async def test_old_fault_8d(database: Database, valkey: ValkeyServer) -> None:
             body = {"name": str(number), "type": "document"}
             assert (await send(fleet, one, "PUT", path, USER_SESSION, json=body)).status_code == 200
             assert await read(fleet, one, path) == str(number)
-            until = time.monotonic() + 1.0
-            while (seen := await read(fleet, other, path)) != str(number) and time.monotonic() < until:
-                await asyncio.sleep(0.02)
-            assert seen == str(number)
+
+            async def seen(expected: str = str(number)) -> bool:
+                return await read(fleet, other, path) == expected
+
+            await eventually(seen, 1.0, f"write {number} is seen by the other api")
     await store.aclose()
 
 

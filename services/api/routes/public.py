@@ -74,12 +74,12 @@ class LimitPolicy(AnswerModel):
 
 
 class RateLimit(AnswerModel):
-    """The caller's limit as the gateway saw it for this request; times are epoch seconds."""
+    """The caller's limit as the gateway saw it for this request; null where no policy binds it."""
 
     allowed: bool
-    remaining: int
-    reset_at: int
-    limit: int
+    remaining: int | None
+    reset_at: Time | None
+    limit: int | None
     policies: list[LimitPolicy]
 
 

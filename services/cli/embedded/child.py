@@ -6,6 +6,7 @@ Start children from the main thread: Linux ties PR_SET_PDEATHSIG to the thread t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import pwd
@@ -116,8 +117,11 @@ def spawn(
             preexec_fn=tie_to_parent(death),  # noqa: PLW1509  # main thread only, see the head
         )
     if stdin is not None and process.stdin is not None:
-        with process.stdin:
+        with contextlib.suppress(BrokenPipeError):  # it has ended already; its log and exit code tell why
             process.stdin.write(stdin)
+            process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
     return process
 
 

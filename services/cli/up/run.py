@@ -33,11 +33,12 @@ from services.cli.up.options import Options
 from services.cli.up.preflight import Ready
 from services.cli.up.processes import Processes
 from services.cli.up.stores import Stores
-from services.runtime.log import LogWriter, configure
+from services.runtime.log import LogWriter, configure, get_log
 from services.runtime.settings import Settings
 
 READY_S: Final = 20.0
 LOOK_S: Final = 0.5
+log = get_log(__name__)
 
 
 def run(options: Options) -> int:
@@ -78,7 +79,7 @@ class Up:
             asyncio.get_running_loop().add_signal_handler(number, self._signalled, stop)
         try:
             if not await self._unless(stop, self._start()):
-                return INTERRUPTED
+                return DONE
             return await self._watch(stop)
         finally:
             self._stopping_since = time.monotonic()
@@ -209,6 +210,7 @@ class Up:
         return DONE
 
     def _happened(self, reason: str, message: str) -> None:
+        self._note_children()
         self._line(banner.event_line(time.strftime("%H:%M:%S"), reason, message))
 
     def _line(self, text: str) -> None:
@@ -229,13 +231,16 @@ class Up:
             instances.retract(self.instance)
         if self.demo is not None:
             await self.demo.stop()
+            log.info("demo stopped")
         if self.processes is not None:
             await self.processes.stop()
+            log.info("processes stopped")
         if self.stores is not None:
-            self.stores.stop()
+            await asyncio.to_thread(self.stores.stop)  # the second Ctrl-C is heard meanwhile
+            log.info("stores stopped")
 
     def say_goodbye(self) -> None:
-        if self.instance is not None:
+        if self._signals:
             seconds = time.monotonic() - self._stopping_since
             self._quietly(lambda: tell(f"stopped in {seconds:.1f} s, nothing left running"))
 
