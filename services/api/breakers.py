@@ -75,13 +75,13 @@ class Breakers:
 
     def describe(self, breaker: Breaker) -> dict[str, Any]:
         """One row of `~/admin/circuit-breakers`, this process's part."""
-        forced = bool(breaker.forced) and self._clock() < breaker.forced_until
+        breaker.expire(self._clock())
         return {
             "name": breaker.name,
             "state": STATE_NAMES[breaker.state],
             "failures": breaker.row,
             "lastFailure": self._at(breaker.last_failure_at) if breaker.last_failure_at >= 0 else None,
-            "forced": forced,
+            "forced": bool(breaker.forced),
             "since": self._at(breaker.since),
             "reason": breaker.reason,
             "retryAt": self._at(breaker.until) if breaker.state == OPEN else None,
@@ -108,6 +108,8 @@ class Breakers:
         return rfc3339(self._wall() - (self._clock() - moment))
 
     def _states(self) -> Mapping[tuple[str, ...], float]:
+        for breaker in self._breakers.values():
+            breaker.expire(self._clock())
         return {(name,): float(breaker.state) for name, breaker in self._breakers.items()}
 
     def _moved(self, breaker: Breaker, transition: Transition) -> None:

@@ -18,13 +18,15 @@ DISABLED: Final = ("scalableapi.io/reconcile", "disabled")
 WORKER_NOTICE: Final = "component worker: this version runs no worker; nothing is started for it"
 _LIMITED: Final[Mapping[str, str]] = {
     "AtMaximum": "TooManyReplicas",
-    "AtMinimum": "TooFewReplicas",
-    "PolicyLimited": "PolicyLimit",
-    "Stabilized": "Stabilized",
     "StartsPending": "StartsPending",
     "RolloutInProgress": "RolloutInProgress",
+    "PolicyLimited": "PolicyLimit",
+    "Draining": "Draining",
+    "Stabilized": "Stabilized",
     "Settling": "Settling",
+    "AtMinimum": "TooFewReplicas",
 }
+"""A decision's reason → the condition's, the worst first: the worst component is named."""
 
 Finding = tuple[str, Truth, str, str]
 
@@ -109,16 +111,19 @@ def _scaling_active(facts: Facts) -> Finding:
 
 
 def _scaling_limited(facts: Facts) -> Finding:
+    found: list[tuple[int, str, str]] = []
     for name, decision in facts.decisions.items():
         record = decision.record
-        reason = _LIMITED.get(record.reason, "")
-        cut = record.raw > record.inputs.maximum
-        if reason or cut:
-            message = f"{name}: {record.raw} wanted, {record.final} decided"
-            return ("ScalingLimited", "True", reason or "TooManyReplicas", message)
-        if record.inputs.draining:
-            return ("ScalingLimited", "True", "Draining", f"{name}: {record.inputs.draining} draining")
-    return ("ScalingLimited", "False", "DesiredWithinRange", "")
+        reason = "AtMaximum" if record.raw > record.inputs.maximum else record.reason
+        message = f"{name}: {record.raw} wanted, {record.final} decided"
+        if record.inputs.draining and reason not in _LIMITED:
+            reason, message = "Draining", f"{name}: {record.inputs.draining} draining"
+        if reason in _LIMITED:
+            found.append((list(_LIMITED).index(reason), _LIMITED[reason], message))
+    if not found:
+        return ("ScalingLimited", "False", "DesiredWithinRange", "")
+    _, reason, message = min(found)
+    return ("ScalingLimited", "True", reason, message)
 
 
 def _tiers_enforced(facts: Facts) -> Finding:

@@ -144,7 +144,7 @@ class Controller:
             happened += planned.events
             answers = await rotation.push(now_ms, spec, mind.record or record, mind.acks, hands)
             refused = [error for a in answers.values() if a.status == 422 for error in a.errors or ("refused",)]
-            if refused and mind.record and mind.record.active:
+            if refused and mind.record and mind.record.active and mind.record.phase == "RollingOut":
                 limit = spec.tiers.rotation.history_limit
                 planned = rotation.roll_back(now_ms, mind.record, mind.record.active, refused, limit)
                 message = planned.message

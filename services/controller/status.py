@@ -33,6 +33,8 @@ from services.schema.status import (
 
 MAX_BYTES: Final = 16 * 1024
 MAX_DECISIONS: Final = 10
+STILL_MS: Final = 60_000
+"""A decision that moves nothing is shown this long after the last one: until then the move and its reason stay."""
 
 
 def build(facts: Facts, before: Status, history: History) -> Status:
@@ -122,18 +124,13 @@ def _note(facts: Facts, name: str, record: autoscale.Record, history: History) -
             history.changes[name] = (change, *before)[:MAX_DECISIONS]
     if last and _gist(last) == _gist(shown):
         return
-    still = shown.direction == "None" and last is not None and last.final == shown.final
-    if not still or _was_moving(last) or facts.now_ms - history.shown_ms.get(name, -60_000) >= 60_000:
+    if shown.direction != "None" or facts.now_ms - history.shown_ms.get(name, -STILL_MS) >= STILL_MS:
         history.last[name] = shown
         history.shown_ms[name] = facts.now_ms
 
 
 def _gist(decision: LastDecision) -> tuple[object, ...]:
     return (decision.final, decision.direction, decision.reason, tuple(step.rule for step in decision.steps))
-
-
-def _was_moving(last: LastDecision | None) -> bool:
-    return last is None or last.direction != "None"
 
 
 def leading(record: autoscale.Record) -> str:

@@ -84,7 +84,8 @@ class Gateway:
         await self._discovery.start()
         self.balancers.start()
         self._log.start()
-        return await self.server.start(settings.host, settings.gateway_port)
+        shared = settings.supervisor_fd is not None and settings.gateway_port != 0  # `up`: its gateways share one port
+        return await self.server.start(settings.host, settings.gateway_port, reuse_port=shared)
 
     def drain(self, on: bool) -> None:
         self.server.drain(on)

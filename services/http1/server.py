@@ -13,6 +13,8 @@ the walk over the stages: runner.py; deadlines: sweeper.py.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Sequence
 from random import random
 from time import monotonic
@@ -29,6 +31,7 @@ from services.http1.intake import HEAD_SLICE, KEEP_UNREAD_MAX, Intake
 from services.http1.states import ACTIVE, ANSWERED, CLOSED, CLOSING, HEAD, IDLE
 
 BODYLESS: Final = frozenset({204, 304})
+RESET_AT_ONCE: Final = struct.pack("ii", 1, 0)  # struct linger: on, no seconds
 
 
 class ServerConnection(Intake):
@@ -216,7 +219,7 @@ class ServerConnection(Intake):
         self.drop_upstream(x)
         x.reason = x.reason or "cut"
         runner.finish(x)
-        self.abort()
+        self.reset()
 
     def stop_body(self) -> None:
         """The next hop takes no more of the request for now."""
@@ -374,6 +377,13 @@ class ServerConnection(Intake):
         self.state = CLOSED
         self.parser = None
         self.transport.abort()
+
+    def reset(self) -> None:
+        """Abort with a reset: to a client that waits for the end of the connection, a plain close would look like the end of the answer."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_ONCE)
+        self.abort()
 
     def _gone(self) -> None:
         """The client is away: nothing that is under way for it goes on."""

@@ -28,6 +28,8 @@ def sweep(c: ServerConnection, now: float) -> bool:
         if now - c.since >= c.server.deadlines.linger_s:
             c.abort()
         return True
+    if now >= c.expires:
+        c.aged = True
     x = c.current
     if x is not None:
         if not (_expired(x, now) or _stalled(c, x, now)):

@@ -94,6 +94,7 @@ class Carrier(Protocol):
 
 class UpstreamConnection:
     __slots__ = (
+        "by_length",
         "complete",
         "data",
         "expires",
@@ -112,6 +113,7 @@ class UpstreamConnection:
         "since",
         "state",
         "surplus",
+        "tail",
         "taken",
         "transport",
         "unread",
@@ -137,7 +139,9 @@ class UpstreamConnection:
         self.keep = False
         self.until_close = False
         self.heads_only = False  # the request is a HEAD: its answer ends with the head, which llhttp does not know
+        self.by_length = False  # the body has a length: what follows its last byte is surplus
         self.last = b""  # the newest piece of the body
+        self.tail = b""  # the last bytes of earlier reads
         self.head_bytes = 0  # of a head that is not whole
         self.request_done = False
         self.taken = 0  # pieces of x.body that are written
@@ -164,6 +168,8 @@ class UpstreamConnection:
             if not self.complete:
                 self.invalid = True
             self.surplus = True
+        if not (self.complete or self.by_length):
+            self.tail = (self.tail + data[-4:])[-4:]
         head = self.unread
         if self.invalid:
             self.unread = None
@@ -261,7 +267,8 @@ class UpstreamConnection:
         self.state = SENT
         self.head = UpstreamHead()
         self.complete = False
-        self.last = b""
+        self.by_length = False
+        self.tail = b""
         self.head_bytes = 0
         self.interims = 0
         self.taken = 0
@@ -365,6 +372,7 @@ class UpstreamConnection:
             head.framing = NO_BODY
             self.complete = True
         self.until_close = head.framing == UNTIL_CLOSE
+        self.by_length = head.framing == LENGTH and head.length != b"0"
         return status != 205 or head.length == b"0"
 
     def _interim(self, head: UpstreamHead) -> None:
@@ -386,6 +394,7 @@ class UpstreamConnection:
         if x.pipeline.on_answer is not None:
             x.upstream = None
             if not runner.accepts(x, head):
+                self.pieces = []
                 self._release(now)
                 return
             x.upstream = self
@@ -432,7 +441,9 @@ class UpstreamConnection:
         self.data = b""
         if data[-1] != 10:
             return True
-        return data.endswith(self.last) if self.last else not data.endswith(b"\n\r\n\r\n")
+        if self.by_length:
+            return data.endswith(self.last)
+        return not (self.tail + data).endswith(b"\n\r\n\r\n")
 
     def _bad_answer(self, x: Exchange) -> None:
         state = self.state

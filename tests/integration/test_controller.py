@@ -130,9 +130,11 @@ async def test_a_step_of_load_adds_processes_within_three_seconds(platform):
     took = time.monotonic() - before
     assert took <= 3, took
     await eventually(lambda: len(platform.endpoints("api")) >= 5, 5, "they listen")
-    decision = platform.component("api").last_decision
-    assert (decision.from_, decision.final >= 3) == (2, True)
-    assert decision.reason in {"Panic", "LoadAboveTarget"}
+    found = await eventually(
+        lambda: (c := platform.component("api")).decisions and c.last_decision.direction == "Up" and c, 5, "the reason"
+    )
+    assert found.decisions[-1].from_ == 2  # the window may have seen a half second of it first: then in two steps
+    assert found.last_decision.reason in {"Panic", "LoadAboveTarget"}
     assert "ScaledUp" in platform.reasons()
 
 

@@ -110,9 +110,10 @@ async def test_old_fault_5b_behind_a_trusted_proxy(database: Database, valkey: V
         assert left == [99, 99, 98, 99, 98, 99]
 
 
-async def test_sessions_and_who_may_see_metrics(fleet: Fleet) -> None:
+async def test_sessions_and_who_may_see_metrics(database: Database, valkey: ValkeyServer) -> None:
     """Log in, be known, log out, be unknown within a second. Old faults 7c, 13e: no built-in token, no open metrics."""
-    async with fleet.client() as http:
+    closed = {component: {"PUBLIC_OPS": "auth"} for component in ("gateway", "balancer", "api")}
+    async with Fleet(database, valkey, apis=1, env=closed) as fleet, fleet.client() as http:
         for path in ("/metrics", "/lb/status"):
             assert (await http.get(path)).status_code == 401
             stranger = await http.get(path, headers={"authorization": "Bearer admin-token-dev"})
@@ -182,7 +183,7 @@ async def test_redis_away_logs_nobody_out(database: Database, own_valkey: Valkey
         own_valkey.kill()
 
         async def degraded() -> bool:
-            return (await http.get("/api/v1/info")).headers.get("ratelimit-degraded") == "?1"
+            return bool((await http.get("/api/v1/info")).headers.get("ratelimit-degraded") == "?1")
 
         await eventually(degraded, 2, "limits are local")
         assert (await http.get("/api/v1/info", headers=seen)).status_code == 200
@@ -239,18 +240,18 @@ async def test_old_fault_15c_cors(database: Database, valkey: ValkeyServer) -> N
 
 async def test_a_tiers_document_is_enforced_and_acknowledged(fleet: Fleet) -> None:
     """A pushed document counts from the next request; what this version cannot do is 422 and changes nothing."""
-    tiny = Tier(name="anonymous", criticality="sheddable", policies=(Policy(name="anonymous", quota=5, window=60),))
-    costly = RouteRule(match="GET /api/v1/info", cost=3)
+    tiny = Tier(name="anonymous", criticality="sheddable", policies=(Policy(name="anonymous", quota=10, window=60),))
+    costly = RouteRule(match="GET /api/v1/info", cost=6)
     spec = BUILT_IN.spec.model_copy(
         update={"tiers": (tiny, *BUILT_IN.spec.tiers[1:]), "routes": (costly, *BUILT_IN.spec.routes)}
     )
     taken = await fleet.push_tiers(spec)
     async with fleet.client(source="127.0.0.11") as http, fleet.control(fleet.gateway_nodes[0]) as control:
-        assert remaining(await http.get("/api/v1/info")) == 2
+        assert remaining(await http.get("/api/v1/info")) == 4
         assert (await http.get("/api/v1/info")).status_code == 429
-        assert remaining(await http.get("/api/v1/status")) == 1
+        assert remaining(await http.get("/api/v1/status")) == 3
         log = Tier(
-            name="free", criticality="sheddable", policies=(Policy(name="f", quota=5, window=60, algorithm="log"),)
+            name="free", criticality="sheddable", policies=(Policy(name="f", quota=10, window=60, algorithm="log"),)
         )
         impossible = spec.model_copy(update={"tiers": (tiny, log, *BUILT_IN.spec.tiers[2:])})
         with pytest.raises(ControlError) as refused:

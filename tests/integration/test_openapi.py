@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import sys
@@ -119,8 +120,8 @@ async def test_public_routes(api: Api) -> None:
     assert (status["user"], set(status)) == (None, {"status", "version", "instanceId", "timestamp", "user"})
     status = (await api.get("/api/v1/status", ADMIN_SESSION)).json()
     assert status["user"]["email"] == "admin@example.com"
-    limit = {"allowed": True, "remaining": 9, "resetAt": 1, "limit": 10, "policies": []}
-    told = {"X-Gateway-RateLimit": '{"allowed":true,"remaining":9,"resetAt":1,"limit":10,"policies":[]}'}
+    limit = {"allowed": True, "remaining": 9, "resetAt": "2026-11-24T10:00:00.000Z", "limit": 10, "policies": []}
+    told = {"X-Gateway-RateLimit": json.dumps(limit)}
     me = (await api.get("/api/v1/me", ADMIN_SESSION, headers=told)).json()
     assert set(me) == {"user", "scopes", "via", "rateLimit", "servedBy"}
     assert (me["rateLimit"], me["via"]) == (limit, "bearer")

@@ -36,9 +36,7 @@ class Forward:
 
 async def main() -> None:
     port, *upstreams = [int(argument) for argument in sys.argv[1:]]
-    server = HttpServer(
-        Pipeline((Forward(upstreams),)), Limits(), Deadlines(), ProblemWriter("plain", "1"), b"plain-1"
-    )
+    server = HttpServer(Pipeline((Forward(upstreams),)), Limits(), Deadlines(), ProblemWriter("plain", "1"), b"plain-1")
     await server.start("127.0.0.1", port)
     gc.collect()
     gc.freeze()

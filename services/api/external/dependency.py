@@ -82,6 +82,7 @@ class External:
     @property
     def state(self) -> int:
         """The breaker's state, CLOSED, HALF_OPEN or OPEN."""
+        self._breaker.expire(monotonic())
         return self._breaker.state
 
     async def get(self) -> Found | Refused | Failed:

@@ -7,18 +7,19 @@ history beside it. A phase that belongs to another revision than the document's 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import yaml
 
 from services.controller.backend import Record
 from services.controller.backends.files import write_atomically
 from services.schema.documents import DocumentError, load
-from services.schema.status import TierHistory
+from services.schema.status import Phase, TierHistory
 from services.schema.tiers import TiersDocument, TiersRefusedError, parse, render
 
 MAX_BYTES: Final = 1 << 20
 ACTIVE: Final = "tiers.yaml"
+PHASES: Final = frozenset(get_args(Phase))
 
 
 def store(folder: Path, record: Record) -> None:
@@ -49,23 +50,32 @@ def restore(folder: Path) -> Record | None:
         active = parse((folder / ACTIVE).read_bytes())
     except (OSError, TiersRefusedError):
         return None
-    said, history = _read(folder / "rotation.yaml"), _read(folder / "history.yaml")
-    rotation = said if isinstance(said, dict) else {}
-    current = rotation.get("revision") == active.revision
+    said = _read(folder / "rotation.yaml")
+    rotation = said if isinstance(said, dict) and said.get("revision") == active.revision else {}
+    phase: Phase = rotation["phase"] if rotation.get("phase") in PHASES else "RollingOut"
+    since_ms = rotation.get("sinceMs")
     return Record(
         active=active,
-        phase=rotation.get("phase", "RollingOut") if current else "RollingOut",
-        since_ms=int(rotation.get("sinceMs", 0)),
+        phase=phase,
+        since_ms=since_ms if isinstance(since_ms, int) else 0,
         failed_hash=str(rotation.get("failedHash", "")),
-        history=tuple(_entry(item) for item in history) if isinstance(history, list) else (),
+        history=_history(_read(folder / "history.yaml")),
         seen=str(rotation.get("seen", 0)),
     )
 
 
-def _entry(item: Any) -> tuple[TierHistory, TiersDocument]:
-    return TierHistory.model_validate({k: v for k, v in item.items() if k != "document"}), parse(
-        item["document"].encode()
-    )
+def _history(entries: Any) -> tuple[tuple[TierHistory, TiersDocument], ...]:
+    """For people and for rolling back; damaged, it is none: the document in force does not depend on it."""
+    try:
+        return tuple(
+            (
+                TierHistory.model_validate({k: v for k, v in item.items() if k != "document"}),
+                parse(item["document"].encode()),
+            )
+            for item in entries
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return ()
 
 
 def _write(path: Path, value: Any) -> None:

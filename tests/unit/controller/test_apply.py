@@ -38,12 +38,12 @@ async def test_callers_that_look_away_spare_the_settle_time():
     stage = Stage(api=3)
     stage.change(spec=spec(api={"minReplicas": 3, "drain": {"timeout": "60s", "settle": "60s"}}))
     names = [pod.name for pod in stage.backend.workloads["api"].pods]
-    endpoints = tuple(EndpointState(name, "draining") for name in names)
+    stage.ports.says["balancer"] = {"endpoints": tuple(EndpointState(name, "available") for name in names)}
     await stage.seconds(8)
     stage.change(spec=spec(api={"drain": {"timeout": "60s", "settle": "60s"}}))
     await stage.seconds(10)
     assert stage.count("api") == 3
-    stage.ports.says["balancer"] = {"endpoints": endpoints}
+    stage.ports.says["balancer"] = {"endpoints": tuple(EndpointState(name, "draining") for name in names)}
     await stage.seconds(4)
     assert stage.count("api") == 2
 
@@ -69,7 +69,7 @@ async def test_load_that_returns_brings_the_victim_back():
     await stage.seconds(2)
     drained = next(call.split()[1] for call in stage.ports.calls if call.startswith("drain"))
     stage.ports.says["api"] = {"rps": 60.0, "in_flight": 7}
-    await stage.seconds(3)
+    await stage.seconds(6)
     assert f"undrain {drained}" in stage.ports.calls
     assert "Undrained" in stage.reasons()
     assert stage.count("api") == 3

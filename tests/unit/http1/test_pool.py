@@ -1,0 +1,234 @@
+"""The connections to one endpoint: newest first, bounded, left alone after a failed connect."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+
+import pytest
+
+from services.http1.exchange import DONE, FORWARDED, Exchange
+from services.http1.limits import Deadlines, Limits
+from services.http1.pool import Pool
+from services.http1.runner import Pipeline
+from services.http1.upstream import Failure
+from tests.harness.wait import eventually
+from tests.unit.http1.rig import Rig
+
+
+class Client:
+    """A server connection's part that a pool sees."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[int, bytes]] = []
+        self.body_stopped = False
+
+    def answer(self, x: Exchange, head: object, pieces: list[bytes], whole: bool) -> None:
+        assert whole
+        x.state = DONE
+        self.answers.append((head.status, b"".join(pieces)))  # type: ignore[attr-defined]
+
+    def stop_body(self) -> None:
+        self.body_stopped = True
+
+    def go_on_body(self) -> None:
+        self.body_stopped = False
+
+
+def exchange(failures: list[Failure] | None = None) -> Exchange:
+    def failed(_x: Exchange, failure: Failure) -> None:
+        assert failures is not None
+        failures.append(failure)
+
+    client = Client()
+    client.reply = lambda x, _out: setattr(x, "state", DONE)  # type: ignore[attr-defined]
+    x = Exchange(client, Pipeline((), on_failure=failed), b"/", 0)  # type: ignore[arg-type]
+    x.method = b"GET"
+    return x
+
+
+def answers(x: Exchange) -> list[tuple[int, bytes]]:
+    found: list[tuple[int, bytes]] = x.connection.answers  # type: ignore[attr-defined]
+    return found
+
+
+HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n"
+
+
+OPEN: set[asyncio.StreamWriter] = set()
+
+
+async def one_by_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    OPEN.add(writer)
+    try:
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass
+    finally:
+        OPEN.discard(writer)
+        writer.close()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[asyncio.Server]:
+    served = await asyncio.start_server(one_by_one, "127.0.0.1", 0)
+    yield served
+    served.close()
+    await eventually(lambda: not OPEN, 2, "every handler has ended")
+    await asyncio.sleep(0)
+
+
+def port_of(server: asyncio.Server) -> int:
+    port: int = server.sockets[0].getsockname()[1]
+    return port
+
+
+async def test_connects_and_reuses(server: asyncio.Server) -> None:
+    """The first exchange waits for a connection, the next ones take it at once; `on_connect` hears of it."""
+    heard: list[bool] = []
+    pool = Pool("127.0.0.1", port_of(server), Limits(), Deadlines(), on_connect=heard.append)
+    for _ in range(3):
+        x = exchange()
+        pool.start(x, HEAD)
+        assert x.state == FORWARDED
+        await eventually(partial(answers, x), 2, "an answer")
+    assert heard == [True]
+    assert (pool.idle_count, pool.active, pool.open_count) == (1, 0, 1)
+    pool.close()
+
+
+async def test_many_at_once(server: asyncio.Server) -> None:
+    """More exchanges than connections: all are answered, and never more connections than allowed."""
+    pool = Pool("127.0.0.1", port_of(server), Limits(upstream_max=3, connecting_max=2), Deadlines())
+    waiting = [exchange() for _ in range(20)]
+    for x in waiting:
+        pool.start(x, HEAD)
+    assert pool.connecting == 2
+    await eventually(lambda: all(x.state == DONE for x in waiting), 2, "all answered")
+    assert pool.open_count <= 3
+    assert pool.active == 0
+    pool.close()
+
+
+def test_newest_first() -> None:
+    """The connection that was used last is used next: hot ones stay hot, cold ones expire."""
+    rig = Rig()
+    pool = rig.pool
+    several = [exchange() for _ in range(3)]
+    for x in several:
+        pool.start(x, HEAD)
+    rig.settle()
+    assert pool.idle_count == 3
+    used = pool._idle[-1]
+    for _ in range(5):
+        x = exchange()
+        pool.start(x, HEAD)
+        assert x.upstream is used
+        rig.settle()
+
+
+async def test_refused_connect() -> None:
+    """The waiters fail at once, nothing was sent, and the endpoint is left alone for 100 ms at least."""
+    closed = await asyncio.start_server(one_by_one, "127.0.0.1", 0)
+    port = port_of(closed)
+    closed.close()
+    await closed.wait_closed()
+    heard: list[bool] = []
+    failures: list[Failure] = []
+    pool = Pool("127.0.0.1", port, Limits(), Deadlines(), on_connect=heard.append)
+    x = exchange(failures)
+    pool.start(x, HEAD)
+    await eventually(lambda: failures, 2, "a failure")
+    assert failures == [Failure("connect_failed", sent=False)]
+    assert heard == [False]
+    assert pool.backoff_until > 0
+    assert pool.active == 0
+    y = exchange(failures)
+    pool.start(y, HEAD)
+    assert len(failures) == 1, "never before start has returned"
+    await asyncio.sleep(0)
+    assert len(failures) == 2
+    assert heard == [False], "no connect while it is left alone"
+    pool.close()
+
+
+async def test_queue_is_bounded(server: asyncio.Server) -> None:
+    """One waiter too many: queue_full, for that one only."""
+    failures: list[Failure] = []
+    pool = Pool("127.0.0.1", port_of(server), Limits(waiters_max=2), Deadlines())
+    several = [exchange(failures) for _ in range(3)]
+    for x in several:
+        pool.start(x, HEAD)
+    await eventually(lambda: all(x.state == DONE for x in several), 2, "all ended")
+    assert [f.kind for f in failures] == ["queue_full"]
+    pool.close()
+
+
+async def test_cancelled_waiter(server: asyncio.Server) -> None:
+    """Its place goes to the next, the connection becomes idle."""
+    pool = Pool("127.0.0.1", port_of(server), Limits(), Deadlines())
+    x = exchange()
+    pool.start(x, HEAD)
+    pool.abort(x)
+    assert pool.active == 0
+    await eventually(lambda: pool.idle_count == 1, 2, "an idle connection")
+    assert answers(x) == []
+    pool.close()
+
+
+async def test_close_fails_what_is_under_way() -> None:
+    """close: upstream_reset for each; retire lets them finish."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        OPEN.add(writer)
+        await reader.read()
+        OPEN.discard(writer)
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    failures: list[Failure] = []
+    pool = Pool("127.0.0.1", port_of(server), Limits(), Deadlines())
+    x = exchange(failures)
+    pool.start(x, HEAD)
+    await eventually(lambda: x.handed, 2, "it is sent")
+    pool.retire()
+    assert failures == []
+    pool.close()
+    assert [f.kind for f in failures] == ["upstream_reset"]
+    assert pool.open_count == 0
+    server.close()
+    await eventually(lambda: not OPEN, 2, "the handler has ended")
+    await asyncio.sleep(0)
+
+
+async def test_retired_pool_keeps_nothing(server: asyncio.Server) -> None:
+    """Idle connections close at once, a busy one after its answer."""
+    pool = Pool("127.0.0.1", port_of(server), Limits(), Deadlines())
+    x = exchange()
+    pool.start(x, HEAD)
+    pool.retire()
+    await eventually(partial(answers, x), 2, "an answer")
+    await eventually(lambda: pool.open_count == 0, 2, "nothing is open")
+    assert pool.idle_count == 0
+    pool.close()
+
+
+async def test_idle_connections_expire(server: asyncio.Server) -> None:
+    """After upstream_idle_s they are closed from this side."""
+    pool = Pool("127.0.0.1", port_of(server), Limits(), Deadlines(upstream_idle_s=0.0))
+    x = exchange()
+    pool.start(x, HEAD)
+    await eventually(partial(answers, x), 2, "an answer")
+    await eventually(lambda: pool.open_count == 0, 3, "it has expired")
+    pool.close()
+
+
+async def test_waiting_body_is_bounded() -> None:
+    """A body that waits for a connection stops its client beyond pending_body_max."""
+    rig = Rig(limits=Limits(pending_body_max=10))
+    rig.pool.connect = False
+    rig.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n")
+    rig.send(b"x" * 20)
+    assert not rig.wire.reading
