@@ -201,13 +201,12 @@ async def test_a_paused_store_opens_and_closes(server: Server, batch: RedisBatch
 async def test_a_lost_connection_tells_all_at_once(server: Server, batch: RedisBatch) -> None:
     """EOF: everybody waiting is told, it opens, and reconnects by itself within a second."""
     server.answer = lambda _: None
-    sink = Sink()
-    batch.submit(command("GET", "x"), sink, 1)
+    told: list[tuple[int, object, bool]] = []
+    batch.submit(command("GET", "x"), lambda ticket, reply: told.append((ticket, reply, batch.open)), 1)
     await eventually(lambda: server.heard, 2, "sent")
     server.hang_up()
-    await eventually(lambda: sink.got == [(1, LOST)], 2, "told")
-    assert batch.open
-    await eventually(lambda: not batch.open, 1, "back")
+    await eventually(lambda: told == [(1, LOST, True)], 2, "told, while it counts as away")
+    await eventually(lambda: not batch.open, 3, "back")
 
 
 async def test_loss_is_seen_without_traffic(server: Server, batch: RedisBatch) -> None:
