@@ -68,17 +68,8 @@ def unit(extra: list[str]) -> Result:
     return pytest("unit", "tests/unit", "-n", "2", "--cov", "--cov-report=term:skip-covered", *extra)
 
 
-SECOND_LOOK_MAX = 12  # more than that is no noise
-
-
 def integration(extra: list[str]) -> Result:
-    """Real processes on shared machines: what failed once runs once more, alone, and that run counts; both are printed."""
-    first = pytest("integration", "tests/integration", *extra)
-    if not 0 < first.failed <= SECOND_LOOK_MAX:
-        return first
-    print(f"integration: {first.failed} failed; once more, alone", flush=True)
-    second = pytest("integration", "tests/integration", "--last-failed", *extra)
-    return Result("integration", first.passed + second.passed, second.failed, first.skipped + second.skipped)
+    return pytest("integration", "tests/integration", *extra)
 
 
 STAGES: dict[str, Callable[[list[str]], Result]] = {"check": check, "unit": unit, "integration": integration}

@@ -18,7 +18,7 @@ import httpx
 from services.api.access import ROLE_SCOPES
 from services.api.app import ApiService
 from services.core.credentials import session_id
-from services.core.identity import Claims, sign
+from services.core.identity import LIFE_S, Claims, sign
 from services.runtime.process import make_runtime
 from services.runtime.settings import ApiSettings
 from tests.harness.http import client
@@ -51,7 +51,12 @@ def identity(
 ) -> Claims:
     via = "key" if key else "bearer"
     held = scopes if key else tuple(sorted(ROLE_SCOPES[role]))
-    return Claims(user, key, sid, via, role, tier, held, int(time.time()) + 60)
+    return Claims(user, key, sid, via, role, tier, held, 0)
+
+
+def signed(who: Claims, secret: bytes = SECRET) -> str:
+    """X-Gateway-Identity as a gateway would send it at this moment: a constant's claims must not age while the suite runs."""
+    return sign(replace(who, exp=int(time.time()) + LIFE_S), secret).decode()
 
 
 ADMIN_SESSION = identity(ADMIN, "admin", tier="enterprise", sid="0" * 64)
@@ -83,7 +88,7 @@ class Api:
     ) -> httpx.Response:
         headers = {"X-Client-IP": address, **options.pop("headers", {})}
         if who is not None:
-            headers["X-Gateway-Identity"] = sign(who, SECRET).decode()
+            headers["X-Gateway-Identity"] = signed(who)
         return await self.http.request(method, path, headers=headers, **options)
 
     async def post(self, path: str, who: Claims | None = None, **options: Any) -> httpx.Response:

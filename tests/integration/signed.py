@@ -7,14 +7,15 @@ from typing import Any
 
 import httpx
 
-from services.core.identity import Claims, sign
+from services.core.identity import Claims
 from tests.harness.fleet import Fleet, Node
 from tests.harness.http import client
+from tests.integration.api_process import signed
 
 
 def headers(fleet: Fleet, who: Claims | None) -> dict[str, str]:
     secret = base64.b64decode(fleet.plan.secrets.identity_secrets.partition(",")[0])
-    return {"X-Gateway-Identity": sign(who, secret).decode()} if who is not None else {}
+    return {"X-Gateway-Identity": signed(who, secret)} if who is not None else {}
 
 
 async def send(

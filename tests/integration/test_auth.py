@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from services.runtime import migrate
 from services.runtime.http_client import client as control_client
 from tests.harness.stores import Database, PostgresServer, ValkeyServer
 from tests.harness.wait import eventually
-from tests.integration.api_process import ADMIN, ADMIN_SESSION, SECRET, USER, Api, identity
+from tests.integration.api_process import ADMIN, ADMIN_SESSION, SECRET, USER, Api, identity, signed
 
 OLD_TOKENS = ("admin-token-dev", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9.", "test", "ses_" + "0" * 43)
 
@@ -354,9 +355,9 @@ async def test_identity_header(api: Api) -> None:
     """K11: forged, altered, old or of another version: 401 INVALID_TOKEN, also on open routes; absent: anonymous."""
     from services.core.identity import sign
 
-    good = sign(ADMIN_SESSION, SECRET).decode()
-    old = sign(replace(ADMIN_SESSION, exp=ADMIN_SESSION.exp - 200), SECRET).decode()
-    forged = sign(ADMIN_SESSION, b"another secret of thirty-two byte").decode()
+    good = signed(ADMIN_SESSION)
+    old = sign(replace(ADMIN_SESSION, exp=int(time.time()) - 200), SECRET).decode()
+    forged = signed(ADMIN_SESSION, b"another secret of thirty-two byte")
     for value in (good[:-2] + "xx", old, forged, good.replace("v1", "v2"), "junk"):
         answer = await api.http.get("/api/v1/admin/me", headers={"X-Gateway-Identity": value})
         assert (answer.status_code, answer.json()["code"]) == (401, "INVALID_TOKEN")
