@@ -23,6 +23,12 @@ from tests.harness.stores import Database, ValkeyServer
 from tests.integration.api_process import ADMIN_SESSION, Api
 from tests.integration.signed import headers
 
+# the demo dependency fails one call in ten, by design
+DEMO_FAILS = """
+[[operations]]
+include-path = "/api/v1/external"
+checks.not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", "502", "503"]
+"""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -41,6 +47,7 @@ async def test_schemathesis_finds_nothing(database: Database, valkey: ValkeyServ
     async with Fleet(database, valkey, gateways=1, balancers=1, apis=1, env=ops) as fleet:
         who = headers(fleet, replace(ADMIN_SESSION, exp=int(time.time()) + 3600))["X-Gateway-Identity"]
         # ignored_auth takes credentials away that only the gateway reads; positive_data_acceptance: see the hooks
+        (tmp_path / "schemathesis.toml").write_text(DEMO_FAILS)
         left_out = "ignored_auth,positive_data_acceptance"
         line = ["run", f"{fleet.api_nodes[0].url}/api/openapi.json", "-H", f"X-Gateway-Identity: {who}"]
         line += ["--exclude-checks", left_out, "--continue-on-failure", "--max-examples", "10", "--no-color"]
