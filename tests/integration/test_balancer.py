@@ -305,7 +305,7 @@ async def test_bad_answers(tmp_path: Path) -> None:
         assert sum(len(api.seen) for api in apis) == 3
         for api in apis:
             api.mode = CUT
-        with pytest.raises(httpx.RemoteProtocolError):
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):  # cut: seen as an early end or as a reset
             await http.get("/x")
         for api in apis:
             api.mode = HANG
