@@ -90,6 +90,10 @@ async def test_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     await eventually(lambda: len(ready.asked) == 2, 1, "the probe that was asked for")
     loops.forget(endpoint)
     loops.forget(endpoint)
+    endpoint.wake.set()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(ready.asked) == 2
     await loops.stop()
 
 

@@ -45,7 +45,9 @@ def test_e104_names_who_holds_it(tmp_path: Path) -> None:
 def test_l5_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
     """L5: a lock file whose process is gone is no obstacle."""
     (tmp_path / "up.lock").write_text("4194305\n")
-    folder.claim(tmp_path).release()
+    lock = folder.claim(tmp_path)
+    assert (tmp_path / "up.lock").read_text().split() == [str(os.getpid())]
+    lock.release()
 
 
 def test_e105_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
