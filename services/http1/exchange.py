@@ -60,7 +60,6 @@ class Exchange:
         "keep_alive",
         "length",
         "limit",
-        "marks",
         "method",
         "path",
         "pipeline",
@@ -100,7 +99,6 @@ class Exchange:
         self.special: dict[
             bytes, bytes
         ] = {}  # lower-case name -> value of the special names (heads.py); repeats joined ", "
-        self.marks = 0  # the special names' kinds, or-ed
         self.framing = NO_BODY
         self.length = -1  # declared Content-Length, or -1
         self.body: list[bytes] = []  # what has come; kept for a replay while it is small (see `replayable`)

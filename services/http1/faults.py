@@ -51,7 +51,6 @@ EXPECTATION: Final = Refusal("expectation-failed", "expect")
 LOOP: Final = Refusal("loop-detected", "loop")
 HEAD_SLOW: Final = bad("head-timeout", "The head did not arrive in time.", "request-timeout")
 BODY_SLOW: Final = bad("body-timeout", "The body arrives too slowly.", "request-timeout")
-AFTER_CLOSE: Final = bad("after-close")  # never sent
 INTERNAL: Final = Refusal("internal-error", "internal")
 DEADLINE: Final = Refusal("gateway-timeout", "deadline")
 

@@ -44,21 +44,3 @@ def is_chunked(value: bytes) -> bool:
 
 def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def has_long_extension(data: bytes, at: int, most: int) -> bool:
-    """Whether a chunk header in `data` (a chunked body from `at` on, which llhttp accepted) has an extension over
-    `most` bytes.
-
-    For bodies that came with their head in one short read; longer ones are fed in slices that are too short to hide
-    one.
-    """
-    while True:
-        end = data.find(b"\r\n", at)
-        line = data[at : end if end >= 0 else len(data)]
-        digits, mark, extension = line.partition(b";")
-        if mark and len(extension) > most:
-            return True
-        if end < 0 or not digits.strip(b"0"):
-            return False
-        at = end + 2 + int(digits, 16) + 2

@@ -1,11 +1,12 @@
 """Names and lines of message heads: which fields the engine takes, which pass, and how a head is written (data-path
 3.3).
 
-A field name is looked up as it was spelled, in a memo that holds what was decided for that spelling: kind, lower-case
-name, the line's start. Only a spelling that was never seen costs `lower()` and a check; the memo is bounded, so junk
-names cost their own time only.
+A head comes as lines that llhttp has accepted. Most lines of most messages were seen before, byte for byte, and are
+known to pass: one look-up each. Of the others the name is looked up as it was spelled, in a memo that holds its kind
+and lower-case form; only a spelling that was never seen costs `lower()` and a check. Both memos are bounded, and no
+line with a special name is kept (no credential stays in memory).
 
-Splitting (RFC 9112 11.1): what is written is bytes llhttp accepted, or a line made by `field`. There is no third way.
+Splitting (RFC 9112 11.1): what is written is lines llhttp accepted, or a line made by `field`. There is no third way.
 """
 
 from __future__ import annotations
@@ -17,19 +18,23 @@ from typing import Final
 
 from services.http1.exchange import Exchange
 
-# kinds, or-ed into Exchange.marks and UpstreamHead.marks
+# kinds, or-ed over a request's fields
 PASS: Final = 0
 TAKEN: Final = 1  # in `special` only, not forwarded
 SEEN: Final = 2  # in `special`, and passes as it is
 ONCE: Final = 4  # a second one is malformed
 RARE: Final = 8  # the engine looks at it when the head is whole
-REPEATED_ONCE: Final = 16  # in marks: it came a second time
+REPEATED_ONCE: Final = 16  # it came a second time
+UNREAD: Final = 32  # taken, and nobody looks at it
+# lines of this name are much the same from message to message, and no secret: worth to be known as a whole
+REPEATS: Final = 64
 LOOK_CLOSER: Final = RARE | REPEATED_ONCE
-COUNT_SHIFT: Final = 8  # marks above: how many fields were repeats
-ONE_MORE: Final = 1 << COUNT_SHIFT
 
-Entry = tuple[int, bytes, bytes]  # kind, lower-case name, b"Name: "
-MEMO_MAX: Final = 1024  # spellings; a browser has some 60
+Entry = tuple[int, bytes]  # kind, lower-case name
+Known = tuple[int, bytes, bytes]  # kind, lower-case name, value
+SPELLINGS_MAX: Final = 1024  # a browser has some 60
+LINES_MAX: Final = 2048  # then forgotten and learnt anew: values that never repeat must not keep the others out
+LINE_MAX: Final = 128  # a longer line is hardly repeated
 
 CRLF: Final = b"\r\n"
 CLOSE_AND_END: Final = b"Connection: close\r\n\r\n"
@@ -46,18 +51,19 @@ class UnderscoreError(Exception):
 
 
 class Names:
-    """The special names of one kind of message in one process, with the memo of spellings.
+    """The special names of one kind of message in one process, with the memos.
 
-    `plain` holds names that pass, with the start of their line; `marked` those with a kind.
+    `passing`: whole lines that pass. `known`: whole lines with a kind. `spelled`: names as they came.
     """
 
-    __slots__ = ("kinds", "marked", "plain", "refuse_underscore")
+    __slots__ = ("kinds", "known", "passing", "refuse_underscore", "spelled")
 
     def __init__(self, kinds: Mapping[bytes, int], *, refuse_underscore: bool) -> None:
         self.kinds = dict(kinds)
         self.refuse_underscore = refuse_underscore
-        self.plain: dict[bytes, bytes] = {}
-        self.marked: dict[bytes, Entry] = {}
+        self.passing: set[bytes] = set()
+        self.known: dict[bytes, Known] = {}
+        self.spelled: dict[bytes, Entry] = {}
 
     def also(self, *, taken: Iterable[bytes] = (), seen: Iterable[bytes] = ()) -> Names:
         """These names, and some that this process reads: `taken` are not forwarded, `seen` pass as they are."""
@@ -69,24 +75,40 @@ class Names:
         if self.refuse_underscore and b"_" in name:
             raise UnderscoreError
         lower = name.lower()
-        start = name + b": "
-        entry = (self.kinds.get(lower, PASS), lower, start)
-        if len(self.plain) + len(self.marked) < MEMO_MAX and len(name) <= 64:
-            if entry[0]:
-                self.marked[name] = entry
-            else:
-                self.plain[name] = start
+        kind = self.kinds.get(lower, PASS)
+        entry = (kind | REPEATS if lower in REPEATING else kind, lower)
+        if len(self.spelled) < SPELLINGS_MAX and len(name) <= LINE_MAX:
+            self.spelled[name] = entry
         return entry
 
+    def keep(self, line: bytes, kind: int, lower: bytes, value: bytes) -> None:
+        """Know this line the next time."""
+        if len(line) > LINE_MAX:
+            return
+        if len(self.passing) + len(self.known) >= LINES_MAX:
+            self.passing.clear()
+            self.known.clear()
+        if kind & ~REPEATS == PASS:
+            self.passing.add(line)
+        else:
+            self.known[line] = (kind & ~REPEATS, lower, value)
 
+
+REPEATING: Final = frozenset(
+    b"accept accept-encoding accept-language access-control-allow-origin age alt-svc cache-control connection "
+    b"content-encoding content-language content-length content-type date dnt host keep-alive origin pragma priority "
+    b"referrer-policy sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site "
+    b"server strict-transport-security te transfer-encoding upgrade-insecure-requests user-agent vary via "
+    b"x-content-type-options x-forwarded-proto x-frame-options x-served-by".split()
+)
 _HOP: Final = {
     b"connection": TAKEN | RARE,
-    b"keep-alive": TAKEN,
-    b"proxy-connection": TAKEN,
-    b"proxy-authenticate": TAKEN,
-    b"proxy-authorization": TAKEN,
-    b"te": TAKEN,
-    b"trailer": TAKEN,
+    b"keep-alive": TAKEN | UNREAD,
+    b"proxy-connection": TAKEN | UNREAD,
+    b"proxy-authenticate": TAKEN | UNREAD,
+    b"proxy-authorization": TAKEN | UNREAD,
+    b"te": TAKEN | UNREAD,
+    b"trailer": TAKEN | UNREAD,
     b"transfer-encoding": TAKEN | RARE,
     b"upgrade": TAKEN,
     b"expect": TAKEN | RARE,
@@ -129,7 +151,7 @@ BALANCER_NAMES: Final = Names(
 # Of answers. Who writes one of these names itself adds it to `taken` (the gateway: x-request-id).
 ANSWER_NAMES: Final = Names(
     _HOP
-    | {b"content-length": TAKEN | RARE, b"alt-svc": TAKEN, b"server": TAKEN, b"x-api-load": TAKEN}
+    | {b"content-length": SEEN, b"alt-svc": TAKEN | UNREAD, b"server": TAKEN | UNREAD, b"x-api-load": TAKEN}
     | dict.fromkeys((b"date", b"retry-after", b"x-served-by"), SEEN),
     refuse_underscore=False,
 )
@@ -141,7 +163,7 @@ PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"C
 class UpstreamHead:
     """The head of an answer from a next hop, without what was taken."""
 
-    __slots__ = ("fields", "framing", "length", "marks", "special", "status")
+    __slots__ = ("fields", "framing", "length", "special", "status")
 
     def __init__(self) -> None:
         self.status = 0
@@ -149,7 +171,6 @@ class UpstreamHead:
             bytes, bytes
         ] = {}  # lower-case name -> value: retry-after, x-api-load, x-served-by, content-length …
         self.fields: list[bytes] = []  # complete lines that pass, in order
-        self.marks = 0
         self.framing = 0
         self.length = b""  # Content-Length as it goes on; empty: none
 
@@ -169,13 +190,51 @@ def request_head(x: Exchange, lines: Sequence[bytes] = (), path: bytes | None = 
     return b"".join((x.method, b" ", target, x.query, b" HTTP/1.1\r\nHost: ", x.host, CRLF, *x.fields, *lines))
 
 
+def read_head(names: Names, raw: bytes, status: int) -> UpstreamHead:
+    """An answer's head, whose bytes llhttp has accepted."""
+    head = UpstreamHead()
+    head.status = status
+    passing, known, spelled = names.passing, names.known, names.spelled
+    fields = head.fields
+    found = head.special
+    lines = raw.splitlines(True)  # noqa: FBT003  # keepends
+    del lines[0], lines[-1]
+    for line in lines:
+        if line in passing:
+            fields.append(line)
+            continue
+        if line in known:
+            kind, lower, value = known[line]
+        else:
+            name, _, value = line.partition(b":")
+            kind, lower = spelled.get(name) or names.learn(name)
+            value = value.strip()
+            if kind & REPEATS:
+                names.keep(line, kind, lower, value)
+        if kind & UNREAD:
+            continue
+        if kind & TAKEN == 0:
+            fields.append(line)
+            if kind & SEEN == 0:
+                continue
+        found[lower] = found[lower] + b", " + value if lower in found else value
+    if b"connection" in found and found[b"connection"] not in PLAIN_CONNECTION:
+        drop_named(head)
+    return head
+
+
+def drop_field(head: UpstreamHead, lower: bytes) -> None:
+    """Take a field out again."""
+    start = lower + b":"
+    head.fields = [line for line in head.fields if not line.lower().startswith(start)]
+
+
 def drop_named(head: UpstreamHead) -> None:
     """Take out what Connection names: it was meant for us alone."""
     for part in head.special[b"connection"].lower().split(b","):
         name = part.strip(b" \t")
         if name not in {b"close", b"keep-alive"} and name not in PROTECTED and name not in FRAMING:
-            start = name + b":"
-            head.fields = [line for line in head.fields if not line.lower().startswith(start)]
+            drop_field(head, name)
 
 
 def _status_lines() -> dict[int, bytes]:

@@ -20,9 +20,6 @@ from services.http1.server import ServerConnection
 from services.http1.sweeper import SWEEP_S, Sweeper
 
 BACKLOG: Final = 4096
-REQUEST_LINE_REST: Final = (
-    12  # the shortest method, two spaces and the version: a target longer than the rest is too long in any line
-)
 STATE_NAMES: Final = {
     states.IDLE: "idle",
     states.HEAD: "head",
@@ -64,9 +61,12 @@ class HttpServer:
         self.draining = False
         # what connections read once per request
         self.body_max = limits.body_max
-        self.target_max = limits.request_line_max - REQUEST_LINE_REST
+        self.lines_max = limits.fields_max + 2  # the request line and the empty one
+        # no head this short can be over a limit of bytes
+        self.short_max = min(limits.request_line_max, limits.head_max)
         self.total_s = deadlines.total_s
         self.hosts: set[bytes] = set()  # authorities found well-formed
+        self.targets: set[bytes] = set()  # paths found plain
         self.date_line = b""
         self.sweeper = Sweeper()
         self._listening: asyncio.Server | None = None

@@ -205,7 +205,8 @@ class Pool:
         connection = UpstreamConnection(self)
         try:
             async with asyncio.timeout(self.deadlines.connect_s):
-                await asyncio.get_running_loop().create_connection(lambda: connection, self.host, self.port)  # type: ignore[type-var]  # duck-typed
+                loop = asyncio.get_running_loop()
+                await loop.create_connection(lambda: connection, self.host, self.port)  # type: ignore[type-var]
         except TimeoutError:
             failure = CONNECT_TIMEOUT
         except OSError:
@@ -227,7 +228,8 @@ class Pool:
         now = monotonic()
         connection.state = FREE
         connection.since = now
-        connection.expires = now + self.deadlines.upstream_age_s * (0.9 + 0.2 * random())  # noqa: S311  # spread, no secret
+        # spread, no secret
+        connection.expires = now + self.deadlines.upstream_age_s * (0.9 + 0.2 * random())  # noqa: S311
         self._busy.add(connection)
         self.release(connection)
 

@@ -1,9 +1,10 @@
-"""A parsed request head into an exchange: what is checked once per request, and what only the odd request needs (data-
-path 3.1, 3.3).
+"""A request head into an exchange: what is looked at once per request, and what only the odd request needs (data-path
+3.1, 3.3).
 
-`head_whole` is the hot path: version, target, host, deadline. `_look_closer` runs when a name came that the engine
-itself acts on (`heads.RARE`). What is wrong becomes `x.fault`, never an exception: the parser goes on, because the
-fault is answered in its turn; only what stops the reading (a body of unknown length behind a bad head) also closes.
+llhttp has read the same bytes a moment ago and accepted them: every line ends with CRLF and begins with a token and a
+colon, no line is folded, no control byte is in it. So the lines can be taken apart here, without a callback per field.
+`read_head` is the hot path; `_look_closer` runs when a name came that the engine itself acts on (`heads.RARE`). What is
+wrong becomes `x.fault`, never an exception: it is answered in its turn.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from services.core.verdicts import Answer, Refusal
 from services.http1 import faults, heads
 from services.http1.exchange import CHUNKED, LENGTH, Exchange
 from services.http1.framing import content_length, request_coding
-from services.http1.heads import CRLF
+from services.http1.heads import REPEATS, SEEN, TAKEN
 from services.http1.target import find_odd, is_authority, normalise
 
 if TYPE_CHECKING:
-    from services.http1.heads import Entry
     from services.http1.intake import Intake
 
+HTTP11: Final = b"HTTP/1.1\r\n"
 V11: Final = b"1.1"
 V10: Final = b"1.0"
 HOSTS_MAX: Final = 1024
@@ -30,42 +31,72 @@ NO_HOST: Final = b"localhost"  # what an HTTP/1.0 request without Host is forwar
 FOREIGN: Final = frozenset(
     b"ANNOUNCE DESCRIBE FLUSH GET_PARAMETER PAUSE PLAY PRI RECORD REDIRECT SETUP SET_PARAMETER SOURCE TEARDOWN".split()
 )
-BLANK: Final = b" \t"
-BLANKS: Final = frozenset({b" ", b"\t"})
+VERSION_NUMBERS: Final = frozenset({b"HTTP/2.0\r\n", b"HTTP/1.2\r\n"})
 CONNECTION_KNOWN: Final = frozenset({b"", b"close", b"keep-alive", b"upgrade"})
 
 
-def head_whole(c: Intake, x: Exchange, parser: Any, data: bytes | None) -> None:
-    """Fill x from llhttp and check it. `data`: the read the request line stood in, if x is the first in it."""
+def read_head(c: Intake, raw: bytes, parser: Any) -> Exchange:
+    """The exchange of a whole head: request line, fields, blank line."""
     server = c.server
-    x.method = method = parser.get_method()
+    lines = raw.splitlines(True)  # noqa: FBT003  # keepends
+    method, _, rest = lines[0].partition(b" ")
+    target, _, version = rest.partition(b" ")
+    if version != HTTP11:
+        lines, method, target, version = _odd_start(raw)
+    x = Exchange(c, server.pipeline, target, server.body_max)  # type: ignore[arg-type]
+    x.method = method
     x.keep_alive = parser.should_keep_alive()
     x.started = now = monotonic()
     x.deadline = now + server.total_s
-    target = x.path
-    if data is None or not data.startswith(b" HTTP/1.1", len(method) + 1 + len(target)):
-        _version(x, parser.get_http_version())
-    if find_odd(target) is None and target[0] == 47:
-        if b"?" in target:
-            x.path, mark, query = target.partition(b"?")
-            x.query = mark + query
-    else:
-        _odd_target(server.strict_targets, x, target)
+    marks = _read_fields(x, server.names, lines)
+    if version != HTTP11:
+        _version(x, version)
+    if target not in server.targets:
+        _new_target(server.targets, x, target, strict=server.strict_targets)
     if not x.host:
         host = x.special.get(b"host", b"")
         if host in server.hosts:
             x.host = host
         else:
             _new_host(server.hosts, x, host)
-    if x.marks & heads.LOOK_CLOSER:
-        _look_closer(c, x)
-    c.head_bytes = 0
-    if data is None or len(x.fields) > 50 or x.marks >= heads.ONE_MORE:
-        _size(c, x, len(target))
+    if marks & heads.LOOK_CLOSER:
+        _look_closer(c, x, marks)
+    if len(lines) > server.lines_max:
+        fault(x, faults.TOO_MANY_FIELDS)
     if method in FOREIGN:
         fault(x, faults.METHOD_UNKNOWN)
     if x.fault is not None:
         _faulty(c, x)
+    return x
+
+
+def _read_fields(x: Exchange, names: heads.Names, lines: list[bytes]) -> int:
+    """Sort the lines between the first and the last; the kinds there were, or-ed."""
+    passing, known, spelled = names.passing, names.known, names.spelled
+    fields, found = x.fields, x.special
+    marks = 0
+    for line in lines[1:-1]:
+        if line in passing:
+            fields.append(line)
+            continue
+        if line in known:
+            kind, lower, value = known[line]
+        else:
+            name, _, value = line.partition(b":")
+            kind, lower = spelled.get(name) or _new_name(x, names, name)
+            value = value.strip()
+            if kind & REPEATS:
+                names.keep(line, kind, lower, value)
+        if kind & TAKEN == 0:
+            fields.append(line)
+            if kind & SEEN == 0:
+                continue
+        if lower in found:
+            kind |= _repeated(found, kind, lower, value)
+        else:
+            found[lower] = value
+        marks |= kind
+    return marks
 
 
 def fault(x: Exchange, found: Refusal | Answer) -> None:
@@ -74,20 +105,26 @@ def fault(x: Exchange, found: Refusal | Answer) -> None:
         x.fault = found
 
 
-def special(x: Exchange, entry: Entry, value: bytes) -> None:
-    """A field with a special name, or one whose spelling is new; repeats are joined, as they may be (RFC 9110 5.3)."""
-    kind, lower, start = entry
-    if kind & heads.TAKEN == 0:
-        x.fields.append(start + value + CRLF)
-        if kind == heads.PASS:
-            return
-    found = x.special
-    if lower in found:
-        value = found[lower] + b", " + value
-        kind |= heads.REPEATED_ONCE if kind & heads.ONCE else 0
-        x.marks += heads.ONE_MORE
-    found[lower] = value.strip(BLANK) if value[-1:] in BLANKS else value
-    x.marks |= kind
+def _new_name(x: Exchange, names: heads.Names, name: bytes) -> heads.Entry:
+    """A spelling that was not seen before."""
+    try:
+        return names.learn(name)
+    except heads.UnderscoreError:
+        fault(x, faults.UNDERSCORE)
+        return (TAKEN, name)
+
+
+def _repeated(found: dict[bytes, bytes], kind: int, lower: bytes, value: bytes) -> int:
+    """A special name again: joined, as it may be (RFC 9110 5.3), unless it may come once."""
+    found[lower] = found[lower] + b", " + value
+    return heads.REPEATED_ONCE if kind & heads.ONCE else 0
+
+
+def _odd_start(raw: bytes) -> tuple[list[bytes], bytes, bytes, bytes]:
+    """Line ends in front of the request line, several spaces in it, another version, or none (HTTP/0.9)."""
+    lines = raw.lstrip(b"\r\n").splitlines(True)  # noqa: FBT003
+    words = [*lines[0].split(), b"", b""]
+    return lines, words[0], words[1], words[2] + b"\r\n"
 
 
 def _faulty(c: Intake, x: Exchange) -> None:
@@ -99,11 +136,11 @@ def _faulty(c: Intake, x: Exchange) -> None:
             c.last = True
 
 
-def _version(x: Exchange, version: str) -> None:
-    if version == "1.0":
+def _version(x: Exchange, version: bytes) -> None:
+    if version == b"HTTP/1.0\r\n":
         x.version = V10
-    elif version != "1.1":
-        fault(x, faults.VERSION_MALFORMED if version == "0.9" else faults.VERSION_UNKNOWN)
+    else:
+        fault(x, faults.VERSION_UNKNOWN if version in VERSION_NUMBERS else faults.VERSION_MALFORMED)
 
 
 def _odd_target(strict: bool, x: Exchange, target: bytes) -> None:
@@ -132,6 +169,20 @@ def is_bad_host(x: Exchange) -> bool:
     return x.version == V11 if host is None else not is_authority(host)
 
 
+def _new_target(known: set[bytes], x: Exchange, target: bytes, *, strict: bool) -> None:
+    """Not seen before, or with a query. A plain path needs no look the next time."""
+    if find_odd(target) is not None or target[0] != ord("/"):
+        _odd_target(strict, x, target)
+        return
+    x.path, mark, query = target.partition(b"?")
+    if mark:
+        x.query = mark + query
+    elif len(target) <= heads.LINE_MAX:
+        if len(known) >= heads.LINES_MAX:
+            known.clear()
+        known.add(target)
+
+
 def _new_host(known: set[bytes], x: Exchange, host: bytes) -> None:
     """A Host that was not seen before, or none."""
     if is_authority(host):
@@ -144,10 +195,10 @@ def _new_host(known: set[bytes], x: Exchange, host: bytes) -> None:
         fault(x, faults.HOST_MALFORMED)
 
 
-def _look_closer(c: Intake, x: Exchange) -> None:
+def _look_closer(c: Intake, x: Exchange, marks: int) -> None:
     """Names that change how the message is read or answered."""
     found = x.special
-    if x.marks & heads.REPEATED_ONCE:
+    if marks & heads.REPEATED_ONCE:
         fault(x, faults.REPEATED)
     coding, length = found.get(b"transfer-encoding"), found.get(b"content-length")
     if coding is not None:
@@ -210,18 +261,3 @@ def _connection_names(x: Exchange, value: bytes) -> None:
 def _passed(via: bytes, name: bytes) -> int:
     """How often a Via list names this process (RFC 9110 7.6.3)."""
     return sum(entry.split()[1:2] == [name] for entry in via.split(b","))
-
-
-def _size(c: Intake, x: Exchange, target_size: int) -> None:
-    """A head that did not come in one short read, or has many fields: its exact size."""
-    limits = c.server.limits
-    kinds = c.server.names.kinds
-    seen = sum(1 for name in x.special if kinds.get(name, 0) & heads.SEEN)
-    count = len(x.fields) + len(x.special) - seen + (x.marks >> heads.COUNT_SHIFT)
-    size = sum(map(len, x.fields)) + sum(len(name) + len(value) + 4 for name, value in x.special.items())
-    if len(x.method) + target_size + 12 > limits.request_line_max:
-        fault(x, faults.LINE_TOO_LONG)
-    elif count > limits.fields_max:
-        fault(x, faults.TOO_MANY_FIELDS)
-    elif size + target_size + len(x.method) + 14 > limits.head_max:
-        fault(x, faults.HEAD_TOO_LARGE)

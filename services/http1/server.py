@@ -27,7 +27,7 @@ from services.http1 import heads, requests, runner
 from services.http1.exchange import ANSWERING, CHUNKED, DONE, LENGTH, NEW, NO_BODY, UNTIL_CLOSE, Exchange
 from services.http1.framing import chunk
 from services.http1.heads import UpstreamHead
-from services.http1.intake import HEAD_SLICE, KEEP_UNREAD_MAX, Intake
+from services.http1.intake import HEAD_END, KEEP_UNREAD_MAX, Intake
 from services.http1.states import ACTIVE, ANSWERED, CLOSED, CLOSING, HEAD, IDLE
 
 BODYLESS: Final = frozenset({204, 304})
@@ -52,32 +52,35 @@ class ServerConnection(Intake):
     def data_received(self, data: bytes) -> None:
         if not self.watched:
             self.server.watch(self)
-        parser, reading = self.parser, self.reading
+        parser = self.parser
         if parser is None:
             self._unparsed(data)
-        elif reading is None and len(data) <= HEAD_SLICE and self.held is None:
-            self.begun = 0
-            self.data = data
+        elif (
+            self.current is None
+            and self.reading is None
+            and not self.raw
+            and len(data) <= self.server.short_max
+            and not data.partition(HEAD_END)[2]  # one head, or the beginning of one: nothing behind it
+        ):
+            self.raw = data
             try:
                 parser.feed_data(data)
             except (HttpParserError, HttpParserUpgrade) as error:
-                self.stopped(error, data)
-            self.data = None
-            if self.begun == 0:
-                self.partial(data)
-            elif self.last:
+                self.stopped(error)
+            if self.last:
                 self.parser = None
-            reading = self.reading
-            if reading is not None:
-                self.short_read_ended(data)
-                self._body_came(reading)
+            if self.raw:
+                self.head_unfinished()
         else:
-            self.feed_slices(data)
+            reading = self.reading
+            self.feed_pieces(data)
             if reading is not None:
                 self._body_came(reading)
             if self.reading is not None and self.reading is not reading:
                 self._body_came(self.reading)
-        self.start_current()
+        x = self.current
+        if x is not None and x.state == NEW:
+            runner.start(x)
 
     def start_current(self) -> None:
         x = self.current
@@ -101,7 +104,6 @@ class ServerConnection(Intake):
         self.state = CLOSED
         self.parser = None
         self.held = None
-        self.data = None
         self._gone()
         self.reading = None
         self.server.closed(self)
@@ -144,21 +146,23 @@ class ServerConnection(Intake):
         x.status = status = head.status
         framing = head.framing
         parts = [heads.STATUS_LINES[status], *head.fields, *x.extra]
-        if framing == LENGTH:
-            parts.append(b"Content-Length: %b\r\n" % head.length)
-        elif framing == NO_BODY:
-            if head.length and status != 204:
-                parts.append(b"Content-Length: %b\r\n" % head.length)
-        elif x.version == requests.V10:
-            framing = UNTIL_CLOSE
-            x.close = True
-        else:
-            framing = CHUNKED
-            parts.append(heads.CHUNKED_LINE)
+        if framing >= CHUNKED:  # no length; a length stands among the fields
+            if x.version == requests.V10:
+                framing = UNTIL_CLOSE
+                x.close = True
+            else:
+                framing = CHUNKED
+                parts.append(heads.CHUNKED_LINE)
         x.answer_framing = framing
         if b"date" not in head.special:
             parts.append(self.server.date_line)
-        self._end_head(x, parts)
+        if x.close or self.aged or not x.keep_alive:
+            x.close = True
+            parts.append(heads.CLOSE_AND_END)
+        elif x.version == requests.V10:
+            parts.append(heads.KEEP_ALIVE_AND_END)
+        else:
+            parts.append(heads.CRLF)
         if pieces:
             if framing == CHUNKED:
                 pieces = [chunk(b"".join(pieces))]
@@ -248,7 +252,7 @@ class ServerConnection(Intake):
         elif self.queue or self.held is not None:
             self._pump()
         else:
-            self.state = IDLE if self.reading is None else HEAD
+            self.state = HEAD if self.raw else IDLE
             if self.eof:
                 self.close()
 
@@ -280,8 +284,8 @@ class ServerConnection(Intake):
             self.discarded += len(data)
             if self.discarded > self.server.limits.linger_max:
                 self.abort()
-        elif self.prefix:
-            self.guess_method(self.prefix + data)
+        elif self.guessing:
+            self.guess_method(data)
 
     def _send_own(self, x: Exchange, status: int, lines: Sequence[bytes], body: bytes) -> None:
         if not x.body_done:
@@ -329,7 +333,7 @@ class ServerConnection(Intake):
                     self.regulate()
                     self._feed_held(held)
                 else:
-                    self.state = IDLE if self.reading is None else HEAD
+                    self.state = HEAD if self.raw else IDLE
                     if self.eof:
                         self.close()
                     break
@@ -337,7 +341,7 @@ class ServerConnection(Intake):
             self.pumping = False
 
     def _feed_held(self, held: bytes) -> None:
-        self.feed_slices(held)
+        self.feed_pieces(held)
         if self.reading is not None:
             self._body_came(self.reading)
         self.start_current()
@@ -379,7 +383,9 @@ class ServerConnection(Intake):
         self.transport.abort()
 
     def reset(self) -> None:
-        """Abort with a reset: to a client that waits for the end of the connection, a plain close would look like the end of the answer."""
+        """Abort with a reset: to a client that waits for the end of the connection, a plain close would look like the
+        end of the answer.
+        """
         sock = self.transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_ONCE)

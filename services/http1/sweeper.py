@@ -13,7 +13,7 @@ from services.core.verdicts import Refusal
 from services.http1 import faults, runner
 from services.http1.exchange import ANSWERING, FORWARDED, Exchange
 from services.http1.server import ServerConnection
-from services.http1.states import ANSWERED, CLOSED, CLOSING, HEAD, IDLE
+from services.http1.states import ANSWERED, CLOSED, CLOSING, IDLE
 from services.http1.upstream import Failure
 
 SWEEP_S: Final = 0.05
@@ -91,12 +91,7 @@ def _sweep_reading(c: ServerConnection, now: float) -> None:
     deadlines = c.server.deadlines
     x = c.reading
     if x is None:
-        if c.state == HEAD and now - c.since >= deadlines.head_s:
-            _slow(c, faults.HEAD_SLOW)
-    elif not x.started:
-        if not x.deadline:
-            x.deadline = now + deadlines.head_s
-        elif now >= x.deadline:
+        if c.head_since and now - c.head_since >= deadlines.head_s:
             _slow(c, faults.HEAD_SLOW)
     elif c.paused:
         c.mark_at = now

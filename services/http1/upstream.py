@@ -17,7 +17,7 @@ from services.core.verdicts import Refusal
 from services.http1 import heads, runner
 from services.http1.exchange import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE, Exchange
 from services.http1.framing import chunk, content_length, is_chunked
-from services.http1.heads import CRLF, UpstreamHead
+from services.http1.heads import CRLF, UpstreamHead, drop_field, read_head
 from services.http1.states import BODY, CONNECTING, FREE, GONE, SENT
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from services.http1.pool import Pool
 
+HEAD_END: Final = b"\r\n\r\n"
+VERSIONS: Final = frozenset({b"HTTP/1.1 ", b"HTTP/1.0 "})
 BAD_GATEWAY: Final = "bad-gateway"
 _SLUGS: Final = {
     "connect_failed": BAD_GATEWAY,
@@ -94,21 +96,19 @@ class Carrier(Protocol):
 
 class UpstreamConnection:
     __slots__ = (
-        "by_length",
         "complete",
-        "data",
         "expires",
+        "fed",
+        "got",
         "head",
-        "head_bytes",
         "heads_only",
         "interims",
         "invalid",
         "keep",
-        "last",
         "parser",
         "pieces",
-        "plain",
         "pool",
+        "raw",
         "request_done",
         "since",
         "state",
@@ -116,8 +116,6 @@ class UpstreamConnection:
         "tail",
         "taken",
         "transport",
-        "unread",
-        "until_close",
         "write_paused",
         "x",
     )
@@ -128,24 +126,22 @@ class UpstreamConnection:
         self.parser: Any = None
         self.state = CONNECTING
         self.x: Exchange | None = None
-        self.plain: dict[bytes, bytes] = pool.names.plain
-        self.head: UpstreamHead | None = None  # being read; None: idle, or the body is
-        self.pieces: list[bytes] = []
-        self.data = b""
-        self.unread: UpstreamHead | None = None  # final and whole, not handed on yet
-        self.complete = False  # the answer is whole
-        self.surplus = False  # bytes came behind it
+        # the answer
+        self.head: UpstreamHead | None = None  # the final one, once it is whole
+        self.raw = b""  # what has come of a head, and in the read that ends it of the body; llhttp says when to look
+        self.pieces: list[bytes] = []  # of the body, not handed on yet
+        self.fed = 0  # bytes that came behind the head …
+        self.got = 0  # … and how many of them were the body's: more is surplus
+        self.tail = b""  # the last bytes of a chunked answer, where the two cannot be compared
+        self.complete = False
+        self.surplus = False  # bytes came behind its end
         self.invalid = False
         self.keep = False
-        self.until_close = False
         self.heads_only = False  # the request is a HEAD: its answer ends with the head, which llhttp does not know
-        self.by_length = False  # the body has a length: what follows its last byte is surplus
-        self.last = b""  # the newest piece of the body
-        self.tail = b""  # the last bytes of earlier reads
-        self.head_bytes = 0  # of a head that is not whole
+        self.interims = 0
+        # the request
         self.request_done = False
         self.taken = 0  # pieces of x.body that are written
-        self.interims = 0
         self.write_paused = False
         self.since = 0.0
         self.expires = 0.0
@@ -161,27 +157,28 @@ class UpstreamConnection:
         if x is None:  # unasked
             self._discard()
             return
-        self.data = data
+        if self.state == BODY:
+            self.fed += len(data)
+        else:
+            self.raw = self.raw + data if self.raw else data
         try:
             self.parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
-            if not self.complete:
-                self.invalid = True
+            self.invalid = not self.complete
             self.surplus = True
-        if not (self.complete or self.by_length):
-            self.tail = (self.tail + data[-4:])[-4:]
-        head = self.unread
+        head = self.head
         if self.invalid:
-            self.unread = None
             self._bad_answer(x)
-        elif head is not None:
-            self.unread = None
-            self._hand_on_head(x, head)
-        elif self.state == BODY:
-            if self.pieces or self.complete:
-                self._hand_on_body(x)
+        elif head is None:
+            if len(self.raw) > self.pool.limits.upstream_head_max:
+                self._bad_answer(x)
         else:
-            self._unfinished(len(data))
+            if head.framing == CHUNKED:
+                self.tail = (self.tail + data[-5:])[-5:]
+            if self.state == SENT:
+                self._hand_on_head(x, head)
+            elif self.pieces or self.complete:
+                self._hand_on_body(x, head)
 
     def eof_received(self) -> bool:
         self._ended(clean=True)
@@ -206,57 +203,57 @@ class UpstreamConnection:
 
     # -- llhttp's calls
 
-    def on_message_begin(self) -> None:
-        if self.complete:
-            self.surplus = True
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        head = self.head
-        start = self.plain.get(name)
-        if head is None:  # a trailer, or past the end
-            return
-        if start is not None:
-            head.fields.append(start + value + CRLF)
-            return
-        names = self.pool.names
-        entry = names.marked.get(name)
-        if entry is None:
-            entry = names.learn(name)
-        kind, lower, start = entry
-        if kind & heads.TAKEN == 0:
-            head.fields.append(start + value + CRLF)
-        if kind:
-            found = head.special
-            found[lower] = found[lower] + b", " + value if lower in found else value
-            head.marks |= kind
-
     def on_headers_complete(self) -> None:
-        head = self.head
-        if head is None:
+        if self.head is not None or self.invalid:
             self.surplus = True
             return
+        raw = self.raw
+        end = raw.find(HEAD_END) + 4
         parser = self.parser
-        head.status = status = parser.get_status_code()
+        head = read_head(self.pool.names, raw[:end], parser.get_status_code())
+        status = head.status
         if status < 200:
+            self.raw = raw[end:]
             self._interim(head)
             return
-        self.head = None
+        self.head = head
         self.keep = parser.should_keep_alive()
-        if self.data.startswith(b"HTTP/1.1 ") or parser.get_http_version() in {"1.0", "1.1"}:
-            self.invalid = status > 599 or not self._framed(head) or self._too_large(head)
+        self.raw = b""
+        self.interims = 0
+        self.fed = len(raw) - end
+        self.got = 0
+        length = head.special.get(b"content-length")
+        if length is not None:
+            head.framing = LENGTH
+            head.length = length
+            if length[0] == 48 or len(length) > 18:
+                self.invalid = content_length(length) < 0
+        elif b"transfer-encoding" in head.special:
+            head.framing = CHUNKED
+            self.tail = b""
+            self.invalid = not is_chunked(head.special[b"transfer-encoding"])
         else:
+            head.framing = UNTIL_CLOSE
+        if status == 204 or status == 304 or self.heads_only:  # noqa: PLR1714  # no tuple on the path
+            head.framing = NO_BODY
+            self.complete = True
+            if status == 204 and length is not None:
+                drop_field(head, b"content-length")
+        if status > 599 or raw[:9] not in VERSIONS or (status == 205 and head.length != b"0"):
             self.invalid = True
-        self.unread = head
+        limits = self.pool.limits
+        if end > limits.upstream_head_max or len(head.fields) > limits.upstream_fields_max:
+            self.invalid = True
 
     def on_body(self, data: bytes) -> None:
         if self.complete:
             self.surplus = True
         else:
             self.pieces.append(data)
-            self.last = data
+            self.got += len(data)
 
     def on_message_complete(self) -> None:
-        if self.head is None:  # not of an interim answer
+        if self.head is not None:  # not of an interim answer
             self.complete = True
 
     # -- the pool's and the exchange's calls
@@ -265,17 +262,11 @@ class UpstreamConnection:
         """Write the request: head, the one framing line, and the body as far as it is here."""
         self.x = x
         self.state = SENT
-        self.head = UpstreamHead()
+        self.head = None
         self.complete = False
-        self.by_length = False
-        self.tail = b""
-        self.head_bytes = 0
-        self.interims = 0
-        self.taken = 0
-        heads_only = x.method == b"HEAD"
         if self.heads_only:  # the parser still waits for the body of the last answer
             self.parser = HttpResponseParser(self)
-        self.heads_only = heads_only
+        self.heads_only = x.method == b"HEAD"
         x.upstream = self
         x.handed = monotonic()
         if x.framing == NO_BODY:
@@ -283,6 +274,7 @@ class UpstreamConnection:
             self.transport.write(head + EMPTY_BODY if x.method in SENDS_BODY else head + CRLF)
             return
         self.request_done = False
+        self.taken = 0
         framing = heads.CHUNKED_LINE if x.framing == CHUNKED else b"Content-Length: %d\r\n" % x.length
         self.transport.write(b"%b%b\r\n" % (head, framing))
         if b"expect" in x.special:
@@ -334,57 +326,13 @@ class UpstreamConnection:
 
     # -- inside
 
-    def _too_large(self, head: UpstreamHead) -> bool:
-        limits = self.pool.limits
-        if len(head.fields) > limits.upstream_fields_max:
-            return True
-        long = self.head_bytes or len(self.data) > limits.upstream_head_max
-        return bool(long) and sum(map(len, head.fields)) > limits.upstream_head_max
-
-    def _unfinished(self, size: int) -> None:
-        self.head_bytes += size
-        if self.head_bytes > self.pool.limits.upstream_head_max and self.x is not None:
-            self._bad_answer(self.x)
-
-    def _framed(self, head: UpstreamHead) -> bool:
-        """How the answer's body ends; False: it cannot be told, or there is one where none may be."""
-        head.framing = UNTIL_CLOSE
-        found = head.special
-        if head.marks & heads.RARE:
-            length = found.get(b"content-length")
-            if length is not None:
-                if length[0] == 48 or len(length) > 10 or not length.isdigit():
-                    number = content_length(length)
-                    if number < 0:
-                        return False
-                    length = b"%d" % number
-                head.framing = LENGTH
-                head.length = length
-            elif b"transfer-encoding" in found:
-                if not is_chunked(found[b"transfer-encoding"]):
-                    return False
-                head.framing = CHUNKED
-            connection = found.get(b"connection")
-            if connection is not None and connection not in heads.PLAIN_CONNECTION:
-                heads.drop_named(head)
-        status = head.status
-        if status == 204 or status == 304 or self.heads_only:  # noqa: PLR1714  # the hot path builds no tuple
-            head.framing = NO_BODY
-            self.complete = True
-        self.until_close = head.framing == UNTIL_CLOSE
-        self.by_length = head.framing == LENGTH and head.length != b"0"
-        return status != 205 or head.length == b"0"
-
     def _interim(self, head: UpstreamHead) -> None:
         self.interims += 1
         x = self.x
         if head.status == 101 or self.interims > self.pool.limits.interim_max:
-            self.head = None
             self.invalid = True
-            return
-        if head.status != 100 and x is not None:
+        elif head.status != 100 and x is not None:
             x.connection.interim(x, head)
-        self.head = UpstreamHead()
 
     def _hand_on_head(self, x: Exchange, head: UpstreamHead) -> None:
         self.state = BODY
@@ -395,25 +343,25 @@ class UpstreamConnection:
             x.upstream = None
             if not runner.accepts(x, head):
                 self.pieces = []
-                self._release(now)
+                self._release(head, now)
                 return
             x.upstream = self
         if pieces:
             self.pieces = []
         if complete:
             x.upstream = None
-            self._release(now)
+            self._release(head, now)
         x.connection.answer(x, head, pieces, complete)
 
-    def _hand_on_body(self, x: Exchange) -> None:
+    def _hand_on_body(self, x: Exchange, head: UpstreamHead) -> None:
         pieces, complete = self.pieces, self.complete
         self.pieces = []
         if complete:
             x.upstream = None
-            self._release(monotonic())
+            self._release(head, monotonic())
         x.connection.body(x, pieces, complete)
 
-    def _release(self, now: float) -> None:
+    def _release(self, head: UpstreamHead, now: float) -> None:
         """Let go of the exchange; back to the pool, if nothing speaks against it."""
         pool = self.pool
         self.x = None
@@ -424,26 +372,19 @@ class UpstreamConnection:
             and self.request_done
             and not self.surplus
             and now < self.expires
-            and self._clean()
+            and (self.fed == self.got if head.framing != CHUNKED else self._ends_clean())
         ):
             self.state = FREE
             self.since = now
             pool.release(self)
         else:
-            self.pieces = []
             self.state = GONE
             pool.forget(self)
             self.transport.close()
 
-    def _clean(self) -> bool:
-        """Llhttp skips line ends in front of a message: none may have come behind this one."""
-        data = self.data
-        self.data = b""
-        if data[-1] != 10:
-            return True
-        if self.by_length:
-            return data.endswith(self.last)
-        return not (self.tail + data).endswith(b"\n\r\n\r\n")
+    def _ends_clean(self) -> bool:
+        """A chunked answer ends with one empty line. (A second head behind it is noticed elsewhere.)"""
+        return self.tail.endswith(HEAD_END) and not self.tail.startswith(b"\n")
 
     def _bad_answer(self, x: Exchange) -> None:
         state = self.state
@@ -468,7 +409,8 @@ class UpstreamConnection:
         x = self.x
         if x is None:
             return
-        state, whole = self.state, clean and self.until_close
+        state = self.state
+        whole = clean and self.head is not None and self.head.framing == UNTIL_CLOSE
         self._discard()
         if state == SENT:
             runner.fail(x, RESET)

@@ -230,6 +230,13 @@ class Rig:
         self.wire.protocol = self.client
         self.client.connection_made(self.wire)  # type: ignore[arg-type]
 
+    def another_client(self) -> Wire:
+        """A further connection to the same server."""
+        client, wire = TracedClient(self.server), Wire()
+        wire.protocol = client
+        client.connection_made(wire)  # type: ignore[arg-type]
+        return wire
+
     def send(self, data: bytes, *, settle: bool = True) -> None:
         """A read; bytes that come while reading is paused wait, as a socket would let them."""
         if data and not self.wire.closed:

@@ -61,13 +61,3 @@ def test_chunk(data: bytes) -> None:
     size, rest = framing.chunk(data).split(b"\r\n", 1)
     assert rest == data + b"\r\n"
     assert int(size, 16) == len(data)
-
-
-@given(st.lists(st.tuples(st.binary(min_size=1, max_size=50), st.integers(0, 30)), max_size=6), st.integers(0, 400))
-def test_long_extensions(chunks: list[tuple[bytes, int]], cut: int) -> None:
-    """Found wherever it stands in the part of the body that is here, and only if it is too long."""
-    body = b"".join(b"%x%b\r\n%b\r\n" % (len(d), b";" + b"e" * e if e else b"", d) for d, e in chunks) + b"0\r\n\r\n"
-    assert framing.has_long_extension(b"head" + body, 4, 20) is any(e > 20 for _, e in chunks)
-    part = body[:cut]
-    if framing.has_long_extension(part, 0, 20):
-        assert any(e > 20 for _, e in chunks)

@@ -35,9 +35,7 @@ def test_taken_by_the_gateway(name: bytes) -> None:
     assert not BALANCER_NAMES.learn(name)[0] & heads.TAKEN
 
 
-@pytest.mark.parametrize(
-    "name", [b"server", b"alt-svc", b"x-api-load", b"connection", b"keep-alive", b"content-length"]
-)
+@pytest.mark.parametrize("name", [b"server", b"alt-svc", b"x-api-load", b"connection", b"keep-alive"])
 def test_taken_from_answers(name: bytes) -> None:
     """The last row of 3.3."""
     assert ANSWER_NAMES.learn(name)[0] & heads.TAKEN
@@ -82,8 +80,25 @@ def test_memo_is_bounded() -> None:
     names = Names({b"x": heads.TAKEN}, refuse_underscore=True)
     for i in range(5000):
         names.learn(b"Name-%d" % i)
-    assert len(names.plain) + len(names.marked) == heads.MEMO_MAX
+    assert len(names.spelled) == heads.SPELLINGS_MAX
     assert names.learn(b"X")[0] == heads.TAKEN
+
+
+def test_known_lines_are_bounded_and_hold_no_credential() -> None:
+    """Only lines of names that repeat are remembered, up to a bound; no credential, no long one; what is known is treated alike."""
+    names = GATEWAY_NAMES.also()
+    rig = Rig(names=names)
+    secret = b"Authorization: Bearer secret\r\nX-API-Key: k\r\nX-Auth: 1\r\nSet-Cookie: a\r\n"
+    rig.send(GET + secret + b"Accept: 1\r\nVia: 1.0 x\r\nUser-Agent: " + b"l" * 200 + b"\r\n\r\n")
+    assert names.passing == {b"Accept: 1\r\n"}
+    assert set(names.known) == {b"Host: a.example\r\n", b"Via: 1.0 x\r\n"}
+    for i in range(heads.LINES_MAX + 10):
+        names.keep(b"Accept: %d\r\n" % i, heads.REPEATS, b"accept", b"%d" % i)
+    assert len(names.passing) + len(names.known) <= heads.LINES_MAX
+    for _ in range(2):
+        rig.send(GET + b"Accept: 1\r\nAccept: 1\r\nVia: 1.0 x\r\nVia: 1.0 x\r\n\r\n")
+        assert rig.forwarded()[-1].values(b"accept") == [b"1", b"1"]
+        assert rig.exchanges[-1].special[b"via"] == b"1.0 x, 1.0 x"
 
 
 def test_underscore() -> None:

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from services.http1.exchange import DONE, FORWARDED, Exchange
 from services.http1.limits import Deadlines, Limits
@@ -14,7 +16,7 @@ from services.http1.pool import Pool
 from services.http1.runner import Pipeline
 from services.http1.upstream import Failure
 from tests.harness.wait import eventually
-from tests.unit.http1.rig import Rig
+from tests.unit.http1.rig import Rig, parse_answers
 
 
 class Client:
@@ -232,3 +234,48 @@ async def test_waiting_body_is_bounded() -> None:
     rig.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n")
     rig.send(b"x" * 20)
     assert not rig.wire.reading
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(st.tuples(st.sampled_from(["send", "answer", "surplus", "gone", "lose"]), st.integers(0, 5)), max_size=40)
+)
+def test_answers_reach_their_askers(steps: list[tuple[str, int]]) -> None:
+    """Three clients over one pool: whatever order requests, answers, resets and surplus bytes come in, each client gets the answers to
+    its own requests, in order, and nothing else (invariant 10).
+    """
+    rig = Rig(answer=lambda _request: None)
+    clients = [rig.another_client() for _ in range(3)]
+    sent: list[list[bytes]] = [[], [], []]
+    gone: set[int] = set()
+    for number, (step, which) in enumerate(steps):
+        at = which % 3
+        if step == "send" and at not in gone:
+            sent[at].append(b"/%d-%d" % (at, number))
+            clients[at].protocol.data_received(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % sent[at][-1])
+        elif step == "gone" and at not in gone:
+            gone.add(at)
+            clients[at].lose()
+        elif rig.origins:
+            origin = rig.origins[which % len(rig.origins)]
+            origin.take()
+            waiting = [request for request in origin.requests[origin.answered :] if request.whole]
+            if origin.wire.closed:
+                continue
+            if step == "lose":
+                origin.wire.lose()
+            elif waiting:
+                origin.answered += 1
+                body = waiting[0].target
+                extra = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong" if step == "surplus" else b""
+                origin.wire.protocol.data_received(
+                    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b%b" % (len(body), body, extra)
+                )
+    for at, wire in enumerate(clients):
+        if at not in gone:
+            answers = parse_answers(wire.out)
+            assert [b for s, b in answers if s == 200] == [
+                t for t, (s, _) in zip(sent[at], answers, strict=False) if s == 200
+            ]
+            assert {status for status, _ in answers} <= {200, 502}
+    assert rig.pool.active >= 0

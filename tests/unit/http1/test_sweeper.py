@@ -39,6 +39,7 @@ def test_steady_heads_never_time_out() -> None:
     rig = Rig()
     rig.send(GET)
     for step in range(20):
+        rig.client.head_since += step  # it began then
         rig.tick(step * 1.0)
         rig.send(b"\r\n" + GET)
     assert statuses(rig) == [200] * 20
