@@ -24,6 +24,7 @@ from services.controller.pods import ControlPorts, Hands
 from services.core import circuits
 from services.core.autoscale import Decision
 from services.runtime.log import get_log
+from services.runtime.tasks import spawn
 from services.schema.scalable_api import ScalableApiSpec
 from services.schema.snapshot import Snapshot
 from services.schema.status import Status
@@ -77,10 +78,15 @@ class Controller:
         self._events = EventFilter()
 
     async def run(self) -> None:
-        """Forever; cancelling is the way out."""
+        """Forever; cancelling is the way out, and takes effect between two ticks: none is cut in half."""
         while True:
             started = time.monotonic()
-            await self.tick()
+            tick = spawn(self.tick(), name="tick")
+            try:
+                await asyncio.shield(tick)
+            except asyncio.CancelledError:
+                await tick
+                raise
             left = TICK_S - (time.monotonic() - started)
             if await self._backend.changed(max(BATCH_S, left)):
                 await asyncio.sleep(BATCH_S)

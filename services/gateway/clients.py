@@ -24,7 +24,7 @@ class Client:
 
     __slots__ = ("address", "lines", "trusted")
 
-    def __init__(self, address: str, *, trusted: bool, lines: tuple[bytes, ...]) -> None:
+    def __init__(self, address: str, *, trusted: bool, lines: bytes) -> None:
         self.address = address
         self.trusted = trusted
         self.lines = lines  # X-Client-IP, X-Forwarded-For, -Proto
@@ -88,9 +88,9 @@ def kept_lines(special: Mapping[bytes, bytes]) -> list[bytes]:
     return lines
 
 
-def _lines(address: str, chain: str, proto: str) -> tuple[bytes, ...]:
-    lines = (f"X-Client-IP: {address}\r\n".encode(), f"X-Forwarded-For: {chain}\r\n".encode())
-    return (*lines, f"X-Forwarded-Proto: {proto}\r\n".encode()) if proto else lines
+def _lines(address: str, chain: str, proto: str) -> bytes:
+    lines = f"X-Client-IP: {address}\r\nX-Forwarded-For: {chain}\r\n"
+    return (lines + f"X-Forwarded-Proto: {proto}\r\n" if proto else lines).encode()
 
 
 def _bare(entry: str) -> str:

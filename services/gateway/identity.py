@@ -60,15 +60,12 @@ class Identity:
         claims = self.claims
         return claims is not None and claims.role in {"viewer", "admin"} and not VIEW.isdisjoint(claims.scp)
 
-    def line(self, now: float, wall: float, secret: bytes) -> bytes:
-        """The identity header's line, signed anew each half minute."""
-        if self.claims is None:
-            return b""
-        if now >= self.signed_until:
+    def sign(self, now: float, wall: float, secret: bytes) -> None:
+        """Make the header's line anew; due when `now` has reached `signed_until`. Anonymous has none."""
+        if self.claims is not None:
             self.claims = _renewed(self.claims, int(wall) + LIFE_S)
             self.header = HEADER + sign(self.claims, secret) + b"\r\n"
             self.signed_until = now + RENEW_S
-        return self.header
 
 
 def _renewed(old: Claims, exp: int) -> Claims:

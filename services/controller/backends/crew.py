@@ -7,6 +7,7 @@ A process that ends unasked is started again at once under its name; one that ke
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -47,7 +48,6 @@ class Slot:
     last_lines: str = ""
     version: str = ""
     timer: asyncio.TimerHandle | None = None
-    probe: asyncio.Task[None] | None = None
 
     @property
     def uid(self) -> str:
@@ -77,6 +77,7 @@ class Crew:
         self._version = 1
         self._marked: frozenset[str] = frozenset()
         self._closing = False
+        self._probes: set[asyncio.Task[None]] = set()
 
     # ---------------------------------------------------------------------------------------------- what is there
 
@@ -156,6 +157,10 @@ class Crew:
         self._around.changed(self.component)
         return self.children()
 
+    async def probed(self) -> None:
+        """Wait until nobody asks any more: after the processes have ended, before the connections are closed."""
+        await asyncio.gather(*self._probes)
+
     # ------------------------------------------------------------------------------------------------- how it goes
 
     def _fill(self) -> None:
@@ -187,7 +192,9 @@ class Crew:
         if child is not slot.child:
             return
         if child.code is None:
-            slot.probe = spawn(self._probe(slot, child), name=f"probe {slot.name}")
+            probe = spawn(self._probe(slot, child), name=f"probe {slot.name}")
+            self._probes.add(probe)
+            probe.add_done_callback(self._probes.discard)
         else:
             self._ended(slot, child)
         self._around.changed(self.component)
@@ -196,8 +203,6 @@ class Crew:
         slot.child, slot.ready = None, False
         if slot.timer:
             slot.timer.cancel()
-        if slot.probe:
-            slot.probe.cancel()
         if slot.deleting or self._closing:
             del self.slots[slot.name]
             return
@@ -235,19 +240,22 @@ class Crew:
             control = ControlClient(_control_url(child), self._around.token(), http=self._around.http, timeout_s=1.0)
             before = (slot.ready, slot.draining, slot.version)
             try:
-                snapshot = await control.snapshot()
+                snapshot, why = await control.snapshot(), ""
             except ControlError as error:
-                mute += 1
-                if mute >= MUTE_PROBES:
-                    slot.ready, slot.reason = False, f"control port: {error}"[:200]
-            else:
-                mute = 0
+                snapshot, why = None, f"control port: {error}"[:200]
+            if slot.child is not child:  # the answer of one that has ended meanwhile
+                return
+            if snapshot:
+                mute, slot.reason = 0, "" if snapshot.ready else slot.reason
                 slot.ready, slot.draining, slot.version = snapshot.ready, snapshot.draining, snapshot.version
                 slot.was_ready = slot.was_ready or snapshot.ready
-                slot.reason = "" if snapshot.ready else slot.reason
-            if before != (slot.ready, slot.draining, slot.version) and slot.child is child:
+            elif (mute := mute + 1) >= MUTE_PROBES:
+                slot.ready, slot.reason = False, why
+            if before != (slot.ready, slot.draining, slot.version):
                 self._around.changed(self.component)
-            await asyncio.sleep(PROBE_S if slot.was_ready else PROBE_NEW_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_S if slot.was_ready else PROBE_NEW_S):
+                    await child.ended.wait()
 
 
 def _control_url(child: Child | None) -> str:

@@ -140,6 +140,7 @@ class ProcessBackend:
             for child in children:
                 child.kill()
             await asyncio.gather(*(child.wait(within_s * KILL_SHARE) for child in children))
+            await self.crews[name].probed()
         await self._http.aclose()
 
     def pids(self) -> list[int]:
@@ -161,7 +162,8 @@ class ProcessBackend:
 
     async def changed(self, timeout_s: float) -> set[Key]:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):  # 3.11's wait_for loses a cancel that comes with the event
+                await self._wake.wait()
         woke = self._wake.is_set()
         self._wake.clear()
         return {self.manifest.api.key} if self.manifest.look() or woke else set()

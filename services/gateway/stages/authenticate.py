@@ -117,8 +117,8 @@ class Authenticate:
 
     def _admit(self, x: Exchange, identity: Identity, via: str) -> Outcome:
         x.identity = identity
-        if identity.claims is not None:
-            identity.line(time.monotonic(), time.time(), self._secret)
+        if identity.claims is not None and (now := time.monotonic()) >= identity.signed_until:
+            identity.sign(now, time.time(), self._secret)
         own = x.route.criticality
         x.criticality = own if own is not None else self._book.criticality(identity.tier)
         self._results[via, "ok"].n += 1

@@ -28,13 +28,15 @@ TRIES_MAX: Final = 2
 RETRY_AFTER_MAX_S: Final = 30
 LOST: Final = frozenset({"upstream_reset", *CONNECT_FAILURES})
 
+OURS: Final = b"%bX-Request-ID: %b\r\ntraceparent: 00-%b-%b-0%d\r\n%b%b"
 TOO_LATE: Final = Refusal("gateway-timeout", "deadline")
 
 
 class Forward:
     def __init__(self, balancers: Balancers, clients: Clients, via: bytes, budget: RetryBudget) -> None:
         self._balancers, self._clients = balancers, clients
-        self._via = b"1.1 " + via + b"\r\n"
+        self._via_name = b"1.1 " + via
+        self._via = b"Via: %b\r\n" % self._via_name
         self._budget = budget
         self.at = 0  # this stage's place in the pipeline; set by pipeline.py
 
@@ -59,12 +61,9 @@ class Forward:
         special = x.special
         client = self._clients.of(peer_of(x), special)
         via = special.get(b"via")
-        lines = [
-            b"Via: %b, %b" % (via, self._via) if via is not None else b"Via: " + self._via,
-            b"X-Request-ID: %b\r\ntraceparent: 00-%b-%b-0%d\r\n" % (x.request_id, x.trace_id, x.span_id, x.sampled),
-            x.identity.header,
-            *client.lines,
-        ]
+        via_line = self._via if via is None else b"Via: %b, %b\r\n" % (via, self._via_name)
+        ids = (via_line, x.request_id, x.trace_id, x.span_id, x.sampled)
+        lines = [OURS % (*ids, x.identity.header, client.lines)]
         if client.trusted:
             lines += kept_lines(special)
         if x.deadline:

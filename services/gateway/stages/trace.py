@@ -34,9 +34,12 @@ class Trace:
         x.client = client.address
         parent = special.get(b"traceparent")
         if parent is None or self._restart or not self._adopt(x, parent, trusted=client.trusted):
-            x.trace_id = b"%032x" % (getrandbits(128) or 1)
-            special.pop(b"tracestate", None)
-        x.span_id = b"%016x" % (getrandbits(64) or 1)
+            drawn = b"%048x" % getrandbits(192)
+            x.trace_id, x.span_id = drawn[:32], drawn[32:]
+            if b"tracestate" in special:
+                del special[b"tracestate"]
+        else:
+            x.span_id = b"%016x" % getrandbits(64)
         wanted = special.get(b"x-request-id")
         x.request_id = wanted if wanted is not None and REQUEST_ID.fullmatch(wanted) else x.trace_id
 

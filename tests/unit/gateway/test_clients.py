@@ -19,11 +19,8 @@ def test_old_fault_5a_an_untrusted_peer_cannot_name_itself():
     """Whatever X-Forwarded-For it sends, its own address counts, and the field is begun anew."""
     client = resolve("203.0.113.9", b"1.2.3.4")
     assert client.address == "203.0.113.9"
-    assert client.lines == (
-        b"X-Client-IP: 203.0.113.9\r\n",
-        b"X-Forwarded-For: 203.0.113.9\r\n",
-        b"X-Forwarded-Proto: http\r\n",
-    )
+    lines = b"X-Client-IP: 203.0.113.9\r\nX-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: http\r\n"
+    assert client.lines == lines
     assert not client.trusted
 
 
@@ -47,8 +44,8 @@ def test_old_fault_5b_behind_a_trusted_proxy(forwarded, address):
     client = resolve("10.0.0.1", forwarded)
     assert client.address == address
     assert client.trusted
-    assert client.lines[1].endswith(b"10.0.0.1\r\n")
-    assert b"junk" not in client.lines[1]
+    assert client.lines.endswith(b"10.0.0.1\r\n")
+    assert b"junk" not in client.lines
 
 
 def test_ipv6_peers():

@@ -8,11 +8,14 @@ SECRET = bytes(range(32))
 
 
 def test_the_header_is_signed_once_per_half_minute():
-    """The same bytes for 30 s, then a new expiry; what is signed verifies and says who it is."""
+    """Good for 30 s, then due with a new expiry; what is signed verifies and says who it is."""
     who = identity()
-    first = who.line(100.0, 1000.0, SECRET)
-    assert who.line(129.9, 1029.9, SECRET) is first
-    second = who.line(130.0, 1030.0, SECRET)
+    assert who.signed_until == 0
+    who.sign(100.0, 1000.0, SECRET)
+    first = who.header
+    assert who.signed_until == 130.0
+    who.sign(130.0, 1030.0, SECRET)
+    second = who.header
     assert second != first
     claims = verify(second.removeprefix(HEADER).rstrip(), (SECRET,), 1030.0)
     assert claims is not None
@@ -23,7 +26,8 @@ def test_the_header_is_signed_once_per_half_minute():
 def test_anonymous_has_no_header():
     """Absent means anonymous to the api."""
     nobody = Identity("ip:192.0.2.7", "anonymous", "anonymous")
-    assert nobody.line(1, 1, SECRET) == b""
+    nobody.sign(1, 1, SECRET)
+    assert nobody.header == b""
     assert nobody.anonymous
     assert not nobody.views
     assert nobody.owner == ""

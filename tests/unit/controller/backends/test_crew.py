@@ -63,6 +63,7 @@ async def crew_of(tmp_path: Path, port: Port) -> AsyncIterator[Maker]:
     yield make
     children = [child for crew in crews for child in crew.stop()]
     assert all([await child.wait(10) is not None for child in children])
+    await asyncio.gather(*(crew.probed() for crew in crews))
     await http.aclose()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -96,6 +97,16 @@ async def test_what_is_not_managed_is_gone(backend):
     assert set(backend.fleet(api)) == {"api"}
     assert backend.may_write()
     assert backend.pids() == []
+
+
+async def test_a_cancel_that_comes_with_a_change_is_not_lost(backend):
+    """The loop that waits ends: `asyncio.wait_for` of 3.11 swallowed the cancel, and Ctrl-C hung now and then."""
+    waiting = asyncio.get_running_loop().create_task(backend.changed(60))
+    await asyncio.sleep(0)
+    backend._crew_changed("api")
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
 
 
 async def test_changes_wake(backend):

@@ -70,7 +70,7 @@ def asks(
 async def test_what_goes_on(bench):
     """The request's own line and fields, and the gateway's: ids, client, deadline, identity."""
     who = identity()
-    who.line(0, 1000, bytes(32))
+    who.sign(0, 1000, bytes(32))
     x = asks(who=who)
     x.query = b"?a=1"
     assert bench.stage(x) is PARKED
