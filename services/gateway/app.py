@@ -164,7 +164,7 @@ class Gateway:
             measure=self.measure,
             authenticate=authenticate,
             own=Own(self._rt.metrics, public=public),
-            limit=LimitStage(self.limiter, time.monotonic),
+            limit=LimitStage(self.limiter),
             forward=Forward(self.balancers, clients, name, RetryBudget(time.monotonic())),
             answer=AnswerHead(settings.instance_id, cors, settings.server_timing),
         )

@@ -61,6 +61,7 @@ class Exchange:
         "length",
         "limit",
         "method",
+        "now",
         "path",
         "pipeline",
         "query",
@@ -114,6 +115,7 @@ class Exchange:
         self.at = 0
         self.ticket = 0
         self.started = 0.0  # loop time (time.monotonic) at which the head was whole
+        self.now = 0.0  # loop time of the event that is being handled: read once there, used by all it calls
         self.deadline = 0.0  # loop time; set by the engine to started + total_s, a stage may shorten it; 0 = none
         self.try_deadline = (
             0.0  # loop time; 0 = none. Set by whoever forwards: past it, `on_failure` with kind try_timeout

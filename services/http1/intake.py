@@ -309,7 +309,7 @@ class Intake:
         self.head_since = 0.0
         x = Exchange(self, self.server.pipeline, words[1].partition(b"?")[0] if len(words) > 1 else b"", 0)  # type: ignore[arg-type]
         x.method = words[0] if len(words) > 1 else b""
-        x.started = now = monotonic()
+        x.started = x.now = now = monotonic()
         x.deadline = now + self.server.total_s
         self.enqueue(x)
         return x

@@ -29,6 +29,7 @@ class Limits:
     pipeline_max: int = 16
     pending_body_max: int = 64 * KIB
     replay_body_max: int = 64 * KIB
+    whole_answer_max: int = 16 * KIB
     linger_max: int = 64 * KIB
     interim_max: int = 8
     max_connections: int = 10_000

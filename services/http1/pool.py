@@ -153,8 +153,10 @@ class Pool:
         """A connection is free: the oldest waiter's, or idle."""
         if self.waiters:
             waiter = self.waiters.popleft()
-            if waiter.x is not None:
-                connection.begin(waiter.x, waiter.head)
+            x = waiter.x
+            if x is not None:
+                x.now = monotonic()
+                connection.begin(x, waiter.head)
                 return
         if self.retired:
             connection.close()

@@ -46,7 +46,7 @@ def read_head(c: Intake, raw: bytes, parser: Any) -> Exchange:
     x = Exchange(c, server.pipeline, target, server.body_max)  # type: ignore[arg-type]
     x.method = method
     x.keep_alive = parser.should_keep_alive()
-    x.started = now = monotonic()
+    x.started = x.now = now = monotonic()
     x.deadline = now + server.total_s
     marks = _read_fields(x, server.names, lines)
     if version != HTTP11:

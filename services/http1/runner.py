@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from services.core.verdicts import PARKED, Outcome, Refusal
@@ -72,20 +73,20 @@ def start(x: Exchange) -> None:
 
 
 def run(x: Exchange) -> None:
-    """Walk the stages from `x.at` until one answers, refuses or parks."""
+    """Walk the stages from `x.at` until one answers, refuses or parks; each walk has a ticket of its own."""
     stages = x.pipeline.stages
+    x.ticket += 1
     try:
-        while x.state == RUNNING:
+        out = None
+        while out is None and x.state == RUNNING:
             stage = stages[x.at]
             x.at += 1
-            x.ticket += 1
             out = stage(x)
-            if out is None:
-                continue
-            if out is not PARKED:
-                x.connection.reply(x, out)
-            elif x.state == RUNNING:
+        if out is PARKED:
+            if x.state == RUNNING:
                 x.state = PARKED_STATE
+        elif out is not None:
+            x.connection.reply(x, out)
     except Exception:  # noqa: BLE001  # logged there
         broken(x)
 
@@ -95,6 +96,7 @@ def resume(x: Exchange, ticket: int, out: Outcome = None) -> None:
     if x.state != PARKED_STATE or ticket != x.ticket or out is PARKED:
         return
     x.state = RUNNING
+    x.now = monotonic()
     if out is None:
         run(x)
         return
@@ -111,6 +113,7 @@ def refuse(x: Exchange, refusal: Refusal) -> None:
     x.connection.drop_upstream(x)
     x.ticket += 1
     x.state = RUNNING
+    x.now = monotonic()
     try:
         x.connection.reply(x, refusal)
     except Exception:  # noqa: BLE001  # logged there
@@ -126,6 +129,7 @@ def rewind(x: Exchange, at: int, ticket: int | None = None) -> bool:
         return False
     x.state = RUNNING
     x.at = at
+    x.now = monotonic()
     run(x)
     return True
 
@@ -152,6 +156,7 @@ def fail(x: Exchange, failure: Failure) -> None:
     x.upstream = None
     x.state = PARKED_STATE
     x.ticket += 1
+    x.now = monotonic()
     x.try_deadline = 0.0
     ticket = x.ticket
     hook = x.pipeline.on_failure

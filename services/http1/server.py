@@ -60,7 +60,7 @@ class ServerConnection(Intake):
             and self.reading is None
             and not self.raw
             and len(data) <= self.server.short_max
-            and not data.partition(HEAD_END)[2]  # one head, or the beginning of one: nothing behind it
+            and data.find(HEAD_END, 0, -1) < 0  # one head, or the beginning of one: nothing behind it
         ):
             self.raw = data
             try:
@@ -222,6 +222,7 @@ class ServerConnection(Intake):
             return
         self.drop_upstream(x)
         x.reason = x.reason or "cut"
+        x.now = monotonic()
         runner.finish(x)
         self.reset()
 
@@ -327,6 +328,7 @@ class ServerConnection(Intake):
                 if self.queue:
                     self.current = x = self.queue.popleft()
                     self.state = ACTIVE
+                    x.now = monotonic()
                     runner.start(x)
                 elif self.held is not None:
                     held, self.held = self.held, None
@@ -399,6 +401,7 @@ class ServerConnection(Intake):
             self.server.client_aborts += 1
             self.drop_upstream(x)
             x.reason = x.reason or "client-gone"
+            x.now = monotonic()
             runner.finish(x)
         self._forget_queue()
 

@@ -157,7 +157,7 @@ class UpstreamConnection:
         if x is None:  # unasked
             self._discard()
             return
-        if self.state == BODY:
+        if self.head is not None:
             self.fed += len(data)
         else:
             self.raw = self.raw + data if self.raw else data
@@ -176,7 +176,8 @@ class UpstreamConnection:
             if head.framing == CHUNKED:
                 self.tail = (self.tail + data[-5:])[-5:]
             if self.state == SENT:
-                self._hand_on_head(x, head)
+                if self.complete or head.framing != LENGTH or self._is_long(head):
+                    self._hand_on_head(x, head)
             elif self.pieces or self.complete:
                 self._hand_on_body(x, head)
 
@@ -268,7 +269,7 @@ class UpstreamConnection:
             self.parser = HttpResponseParser(self)
         self.heads_only = x.method == b"HEAD"
         x.upstream = self
-        x.handed = monotonic()
+        x.handed = x.now
         if x.framing == NO_BODY:
             self.request_done = True
             self.transport.write(head + EMPTY_BODY if x.method in SENDS_BODY else head + CRLF)
@@ -326,6 +327,12 @@ class UpstreamConnection:
 
     # -- inside
 
+    def _is_long(self, head: UpstreamHead) -> bool:
+        """A short answer goes on once it is whole: if its sender dies between head and body, which servers write one
+        after the other, another may still be asked.
+        """
+        return int(head.length) > self.pool.limits.whole_answer_max
+
     def _interim(self, head: UpstreamHead) -> None:
         self.interims += 1
         x = self.x
@@ -336,7 +343,7 @@ class UpstreamConnection:
 
     def _hand_on_head(self, x: Exchange, head: UpstreamHead) -> None:
         self.state = BODY
-        now = monotonic()
+        x.now = now = monotonic()
         x.upstream_s = now - x.handed
         pieces, complete = self.pieces, self.complete
         if x.pipeline.on_answer is not None:
@@ -358,7 +365,8 @@ class UpstreamConnection:
         self.pieces = []
         if complete:
             x.upstream = None
-            self._release(head, monotonic())
+            x.now = now = monotonic()
+            self._release(head, now)
         x.connection.body(x, pieces, complete)
 
     def _release(self, head: UpstreamHead, now: float) -> None:
@@ -415,6 +423,7 @@ class UpstreamConnection:
         if state == SENT:
             runner.fail(x, RESET)
         elif whole:
+            x.now = monotonic()
             x.connection.body(x, [], whole=True)
         else:
             x.connection.cut(x)

@@ -21,7 +21,7 @@ from tests.harness.fleet import Fleet, Node
 from tests.harness.http import client
 from tests.harness.load import OpenLoop, Report
 from tests.harness.wait import eventually
-from tests.integration.upstreams import CUT, HANG, INVALID, OK, RESET, Upstream, UpstreamProcess
+from tests.integration.upstreams import CUT, CUT_LONG, HANG, INVALID, OK, RESET, Upstream, UpstreamProcess
 
 SERVERS = {"HEALTH_INTERVAL": "0.5", "DRAIN_DELAY_SECONDS": "0.2"}
 
@@ -294,8 +294,8 @@ async def test_retries_do_not_multiply(tmp_path: Path) -> None:
 
 
 async def test_bad_answers(tmp_path: Path) -> None:
-    """F3: an answer that is none is 502 in the end, a cut body cuts the client, a hanging api is 504 at the client's
-    deadline.
+    """F3: an answer that is none is 502 in the end, so is a short one that breaks off; a long one that breaks off cuts
+    the client, a hanging api is 504 at the client's deadline.
     """
     async with three(tmp_path) as (balancer, apis), balancer.http() as http:
         for api in apis:
@@ -305,6 +305,9 @@ async def test_bad_answers(tmp_path: Path) -> None:
         assert sum(len(api.seen) for api in apis) == 3
         for api in apis:
             api.mode = CUT
+        assert (await http.get("/x")).status_code == 502
+        for api in apis:
+            api.mode = CUT_LONG
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):  # cut: seen as an early end or as a reset
             await http.get("/x")
         for api in apis:
@@ -314,6 +317,15 @@ async def test_bad_answers(tmp_path: Path) -> None:
         assert (answer.status_code, answer.json()["code"]) == (504, "TIMEOUT")
         assert monotonic() - begun < 1.0
         assert answer.headers["x-served-by"] == balancer.node.id
+
+
+async def test_an_api_that_dies_between_head_and_body(tmp_path: Path) -> None:
+    """Servers write the two one after the other. Nothing has gone on yet, so another api is asked: no client notices."""
+    async with three(tmp_path) as (balancer, apis), balancer.http() as http:
+        apis[0].mode = CUT
+        statuses = [(await http.get("/x")).status_code for _ in range(30)]
+        assert statuses == [200] * 30
+        assert apis[0].seen
 
 
 async def test_what_an_api_sees(tmp_path: Path) -> None:

@@ -60,6 +60,21 @@ async def more(load: OpenLoop, requests: float) -> None:
     await eventually(lambda: len(load.report.samples) >= wanted, 20, f"{requests} more answers")
 
 
+async def test_killed_processes_fail_no_request(database: Database, valkey: ValkeyServer) -> None:
+    """300 GETs a second: SIGKILL of one api of three, then of one balancer of two, without a word to the others: each
+    request is answered 200.
+    """
+    async with Fleet(database, valkey, balancers=2, apis=3) as fleet:
+        headers = {"x-api-key": (await fleet.keys())["enterprise"]}
+        load = OpenLoop(fleet.url, RATE, 60, gets, headers=headers)
+        async with under_load(load):
+            await fleet.kill(fleet.api_nodes[0], publish=False)
+            await more(load, 1.5 * RATE)
+            await fleet.kill(fleet.balancer_nodes[0], publish=False)
+            await more(load, 0.5 * RATE)
+        assert set(load.report.statuses) == {200}
+
+
 async def test_old_fault_10f(database: Database, valkey: ValkeyServer) -> None:
     """An api, then a balancer are killed under POSTs without Idempotency-Key: what was answered 201 is there once,
     what failed at most once; GETs beside them fail never.

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DRAIN_DELAY_S = 0.5
 
 # what an upstream does with a request that is not for /ready
-OK, HANG, RESET, CUT, INVALID = "ok", "hang", "reset", "cut", "invalid"
+OK, HANG, RESET, CUT, CUT_LONG, INVALID = "ok", "hang", "reset", "cut", "cut-long", "invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Seen:
 
 
 class Upstream:
-    """`mode`: ok, a status ("500"), hang, reset, cut, invalid. `delay_s` before each answer. `extra`: more response
+    """`mode`: ok, a status ("500"), hang, reset, cut (after the head), cut-long, invalid. `delay_s` before each answer. `extra`: more response
     fields.
     """
 
@@ -125,8 +125,9 @@ class Upstream:
         if self.mode == INVALID:
             writer.write(b"HTTP/1.1 two hundred\r\n\r\n")
             return False
-        if self.mode == CUT:
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort")
+        if self.mode in {CUT, CUT_LONG}:
+            length = 100 if self.mode == CUT else 100_000
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\nshort" % length)
             await writer.drain()
             return False
         body = json.dumps({"servedBy": self.name, "path": request.path, "length": len(request.body)}).encode()

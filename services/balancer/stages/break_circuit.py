@@ -8,7 +8,6 @@ told as soon as it is known; a success when the exchange is over, for an answer 
 from __future__ import annotations
 
 from random import random
-from time import monotonic
 from typing import Final
 
 from services.balancer.endpoints import ABORTED, CONNECT_FAILED, DEADLINE, TRY_TIMEOUT, Endpoint
@@ -47,7 +46,8 @@ class BreakCircuit:
 
     def enter(self, x: Exchange) -> Outcome:
         endpoint: Endpoint = x.endpoint
-        permit = endpoint.switch.admit(monotonic())
+        switch = endpoint.switch
+        permit = switch.permit if switch.calm else switch.admit(x.now)
         if permit == NO_PERMIT:  # lost to another since `pick` asked
             x.excluded += (endpoint,)
             x.endpoint = None
@@ -60,7 +60,7 @@ class BreakCircuit:
     def answered(self, x: Exchange, head: UpstreamHead) -> bool:
         """What the head says about the endpoint; True: it is a failure, and the breaker has been told."""
         endpoint: Endpoint = x.endpoint
-        now = monotonic()
+        now = x.now
         load = head.special.get(b"x-api-load")
         if load is not None and load.isdigit() and len(load) <= 3:
             endpoint.loaded(min(int(load), 100) / 100, now)
@@ -82,7 +82,7 @@ class BreakCircuit:
     def fault(self, x: Exchange, kind: str) -> None:
         """The try ended without an answer."""
         verdict, place = KINDS[kind]
-        now = monotonic()
+        now = x.now
         if kind == "try_timeout":
             self._fleet.timed_out(x.endpoint, now)
         elif verdict != NO_VERDICT:
@@ -116,11 +116,11 @@ class BreakCircuit:
         if x.scratch == NO_PERMIT:
             return
         if x.head is None:
-            self.settle(x, NO_VERDICT, ABORTED, monotonic())
+            self.settle(x, NO_VERDICT, ABORTED, x.now)
         elif x.reason == "cut":
             endpoint.last_error = "answer cut short"
-            self.settle(x, CUT, CUT, monotonic())
+            self.settle(x, CUT, CUT, x.now)
         else:
             endpoint.outcomes[SUCCESS] += 1
             endpoint.requests += 1
-            endpoint.switch.record(x.scratch, SUCCESS, monotonic(), 0.0, x.upstream_s)
+            endpoint.switch.record(x.scratch, SUCCESS, x.now, 0.0, x.upstream_s)

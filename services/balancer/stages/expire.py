@@ -4,7 +4,6 @@ a try.
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import Final
 
 from services.core.verdicts import Outcome, Refusal
@@ -25,4 +24,4 @@ def expire(x: Exchange) -> Outcome:
         deadline = x.started + wanted / 1000
         if not x.deadline or deadline < x.deadline:
             x.deadline = deadline
-    return EXPIRED if x.deadline and x.deadline - monotonic() <= LEFT_MIN_S else None
+    return EXPIRED if x.deadline and x.deadline - x.now <= LEFT_MIN_S else None

@@ -6,7 +6,6 @@ here knows that a pooled HTTP/1.1 connection carries it.
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import Final
 
 from services.balancer.stages.expire import EXPIRED, PER_HOP_MS
@@ -39,7 +38,7 @@ class Forward:
             self._via,
         ]
         if x.deadline:
-            left_ms = int((x.deadline - monotonic()) * 1000) - PER_HOP_MS
+            left_ms = int((x.deadline - x.now) * 1000) - PER_HOP_MS
             if left_ms <= 0:
                 return EXPIRED
             lines.append(b"X-Request-Timeout-Ms: %d\r\n" % left_ms)

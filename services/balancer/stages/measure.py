@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import Final
 
 from services.core.verdicts import Outcome
@@ -44,7 +43,7 @@ class Measure:
         traffic.requests += 1
         if status >= 500:
             traffic.errors += 1
-        self._durations.observe(monotonic() - x.started)
+        self._durations.observe(x.now - x.started)
 
     def totals(self) -> dict[tuple[str, ...], float]:
         """`balancer_http_requests_total` by method and status."""

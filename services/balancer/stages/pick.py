@@ -8,7 +8,6 @@ second is random.
 from __future__ import annotations
 
 from random import random
-from time import monotonic
 from typing import Final
 
 from services.balancer.fleet import Fleet
@@ -27,7 +26,7 @@ class Pick:
         self._draw = random()  # noqa: S311  # balancers must not walk in step; balance, not secrecy
 
     def pick(self, x: Exchange) -> Outcome:
-        now = monotonic()
+        now = x.now
         self._draw = draw = (self._draw + GOLDEN) % 1.0
         endpoint = self._chooser.pick(now, draw, random(), x.excluded)  # noqa: S311
         if endpoint is None:

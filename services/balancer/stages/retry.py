@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from random import random
-from time import monotonic
 
 from services.balancer.fleet import Fleet
 from services.balancer.stages.break_circuit import BreakCircuit
@@ -54,7 +53,7 @@ class Retry:
             and x.tries < MAX_TRIES
             and (x.method in IDEMPOTENT or repeatable(x.method, b"idempotency-key" in x.special))
         ):
-            x.try_deadline = monotonic() + limit_s
+            x.try_deadline = x.now + limit_s
         else:
             x.try_deadline = 0.0
         return None
@@ -78,7 +77,7 @@ class Retry:
             return PARKED
         if kind not in CONNECT_FAILURES:
             return None
-        now = monotonic()
+        now = x.now
         return None if self._fleet.chooser.any_admits(now) else self._unreachable(x, now)
 
     def _pays(self, x: Exchange, kind: str, sent: bool) -> bool:
@@ -86,7 +85,7 @@ class Retry:
         replayable = x.replayable and repeatable(x.method, b"idempotency-key" in x.special)
         if not may_repeat(kind, sent, replayable, x.tries) or not x.replayable:
             return False
-        now = monotonic()
+        now = x.now
         if x.deadline and x.deadline - now <= LEFT_MIN_S:
             return False
         return self._fleet.chooser.any_admits(now) and self._fleet.budget.take(now)

@@ -76,7 +76,7 @@ class Authenticate:
         if blocked is not None:
             self._results[via, "blocked"].n += 1
             return blocked
-        now = time.monotonic()
+        now = x.now
         if kind == "key":
             found = self._keys.get(text, now)
         elif kind == "session":
@@ -108,7 +108,7 @@ class Authenticate:
             return PARKED if self._keys.ask(text, heard) else BUSY
         if self._sessions.ask(text, via, heard):
             return PARKED
-        return self._conclude(x, via, self._sessions.last_good(text, via, time.monotonic()))
+        return self._conclude(x, via, self._sessions.last_good(text, via, x.now))
 
     def _conclude(self, x: Exchange, via: str, found: Identity | Denied) -> Outcome:
         if isinstance(found, Denied):
@@ -117,8 +117,8 @@ class Authenticate:
 
     def _admit(self, x: Exchange, identity: Identity, via: str) -> Outcome:
         x.identity = identity
-        if identity.claims is not None and (now := time.monotonic()) >= identity.signed_until:
-            identity.sign(now, time.time(), self._secret)
+        if identity.claims is not None and x.now >= identity.signed_until:
+            identity.sign(x.now, time.time(), self._secret)
         own = x.route.criticality
         x.criticality = own if own is not None else self._book.criticality(identity.tier)
         self._results[via, "ok"].n += 1

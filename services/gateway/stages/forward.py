@@ -8,7 +8,6 @@ that may be repeated for any method.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from math import ceil
 from typing import Final
@@ -41,7 +40,7 @@ class Forward:
         self.at = 0  # this stage's place in the pipeline; set by pipeline.py
 
     def __call__(self, x: Exchange) -> Outcome:
-        now = time.monotonic()
+        now = x.now
         if x.deadline and (x.deadline - now) * 1000 <= LEFT_MIN_MS:
             return TOO_LATE
         endpoint = self._balancers.pick(now, x.excluded)
@@ -75,7 +74,7 @@ class Forward:
     def on_answer(self, x: Exchange, _head: UpstreamHead) -> bool:
         endpoint = x.endpoint
         if endpoint is not None:
-            endpoint.took(x.upstream_s, time.monotonic(), peak=False)
+            endpoint.took(x.upstream_s, x.now, peak=False)
         return True
 
     def on_failure(self, x: Exchange, failure: Failure) -> Outcome:
@@ -103,7 +102,7 @@ class Forward:
         keyed = b"idempotency-key" in x.special
         if not unsent and not repeatable(x.method, keyed):
             return False
-        return self._budget.take(time.monotonic())
+        return self._budget.take(x.now)
 
 
 def decide(balancers: Balancers, now: float) -> Refusal | None:

@@ -7,9 +7,8 @@ such routes cost 0 otherwise. Units of a request that is refused later stay spen
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Final
 
 from services.core.limits import left, wait_ms
@@ -27,16 +26,15 @@ STATE_HEADER: Final = b"X-Gateway-RateLimit: "
 class LimitStage:
     """The stage (`__call__`) and its hook (`on_head`). `x.limit` is the Decision, None on exempt routes."""
 
-    def __init__(self, limiter: Limiter, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
-        self._clock = clock
 
     def __call__(self, x: Exchange) -> Outcome:
         x.limit = None
         policy: Policy | None = x.route.policy
         if policy is None:
             return self._tier(x)
-        now = self._clock()
+        now = x.now
         subject = self._limiter.guard(policy.name, x.client)
         if subject is None:
             return self._tier(x)
@@ -52,7 +50,7 @@ class LimitStage:
     def _tier(self, x: Exchange) -> Outcome:
         if x.cost == 0:
             return None
-        now = self._clock()
+        now = x.now
         subject = self._limiter.subject(x.identity, x.client, now)
         decision = self._limiter.check(subject, x.cost, now, self._decided, (x, x.ticket))
         return PARKED if decision is None else self._outcome(x, decision)
@@ -74,6 +72,7 @@ class LimitStage:
         x, ticket = mark
         if x.ticket != ticket or x.state != PARKED_STATE:
             return
+        x.now = monotonic()
         out = self._after_guard(x, decision)
         if out is not PARKED:  # else the tier's command is on its way, under the same ticket
             resume(x, ticket, out)

@@ -6,7 +6,6 @@ settled there and nowhere else.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from services.gateway.access_log import AccessLog
@@ -40,7 +39,7 @@ class Measure:
     def on_finish(self, x: Exchange) -> None:
         record = x.route
         meter = record.meter if record is not None else self._table.meter(x.method, OTHER)
-        seconds = time.monotonic() - x.started if x.started else 0.0
+        seconds = x.now - x.started if x.started else 0.0
         status = x.status or GONE
         meter.count(status, seconds)
         if record is None or not (record.health or record.ops):

@@ -114,7 +114,8 @@ class Bench:
 
     def exchange(self, method: bytes = b"GET", path: bytes = b"/x", **special: bytes) -> Exchange:
         x = Exchange(FakeConnection(), self.pipeline, path, 1 << 20)  # type: ignore[arg-type]
-        x.method, x.host, x.started = method, b"test", monotonic()
+        x.method, x.host = method, b"test"
+        x.started = x.now = monotonic()
         x.special = {name.replace("_", "-").encode(): value for name, value in special.items()}
         return x
 

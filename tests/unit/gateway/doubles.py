@@ -40,7 +40,8 @@ def exchange(
     """A request whose head is whole; `special` names have `_` for `-`."""
     connection: Any = Connection(peer)
     x = Exchange(connection, Pipeline(()), path, 10 << 20)
-    x.method, x.host, x.started = method, b"api.example", time.monotonic()
+    x.method, x.host = method, b"api.example"
+    x.started = x.now = time.monotonic()
     x.deadline = x.started + 30
     x.special = {name.replace("_", "-").encode(): value for name, value in special.items()}
     x.request_id, x.trace_id, x.span_id = b"req-1", b"1" * 32, b"2" * 16

@@ -90,7 +90,7 @@ def test_total_deadline() -> None:
     rig.send(GET + b"\r\n")
     rig.tick(30.1)
     assert statuses(rig) == [504]
-    rig = Rig(answer=lambda _request: b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+    rig = Rig(answer=lambda _request: b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\nabc")
     rig.send(GET + b"\r\n")
     rig.tick(30.1)
     assert rig.wire.closed == "abort"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from services.core.verdicts import PARKED, Outcome
+from services.http1 import runner
 from services.http1.exchange import Exchange
 from services.http1.heads import UpstreamHead
 from services.http1.limits import Limits
@@ -140,6 +142,43 @@ def test_reset_before_the_head(clean: bool) -> None:
     protocol.eof_received() if clean else protocol.connection_lost(ConnectionResetError())
     assert [status for status, _ in rig.answers()] == [502]
     assert b"error=connection_terminated" in rig.wire.out
+
+
+@pytest.mark.parametrize("come", [b"", b"a", b"abcd"])
+def test_a_short_answer_that_breaks_off_may_be_asked_for_again(come: bytes) -> None:
+    """Killed between head and body: nothing has gone on, so another try is made; without one it is 502, not a cut."""
+    half = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + come
+    replies = [half, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole"]
+
+    def again(x: Exchange, failure: Failure) -> Outcome:
+        if failure.kind != "upstream_reset" or not replies:
+            return None
+        runner.rewind(x, 0)
+        return PARKED
+
+    rig = Rig(answer=lambda _request: replies.pop(0) if replies else half, on_failure=again)
+    rig.send(GET + b"\r\n")
+    assert rig.wire.out == b""
+    rig.origins[0].wire.lose()
+    rig.settle()
+    assert [(status, body) for status, body in rig.answers()] == [(200, b"whole")]
+    rig.origins[1].wire.lose()
+    rig.send(GET + b"\r\n")
+    rig.origins[2].wire.lose()
+    assert [status for status, _ in rig.answers()] == [200, 502]
+
+
+def test_a_short_answer_in_two_reads_leaves_in_one_write() -> None:
+    """A server that writes head and body one after the other costs the client one packet; a long one is passed on."""
+    rig = Rig(answer=lambda _request: b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n")
+    rig.send(GET + b"\r\n")
+    assert rig.wire.out == b""
+    rig.origins[0].wire.protocol.data_received(b"abc")
+    assert rig.answers() == [(200, b"abc")]
+    assert rig.pool.idle_count == 1
+    rig = Rig(answer=lambda _request: b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n")
+    rig.send(GET + b"\r\n")
+    assert b"Content-Length: 20000\r\n" in rig.wire.out
 
 
 def test_invalid_body_once_the_head_is_out() -> None:

@@ -119,7 +119,7 @@ async def test_credentials_and_internal_fields_stay_here(bench):
 async def test_no_time_left_is_504_without_a_try(bench):
     """At most 10 ms left."""
     x = asks()
-    x.deadline = time.monotonic() + 0.005
+    x.deadline = x.now + 0.005
     assert slug(bench.stage(x)) == "gateway-timeout"
     assert bench.sent() == []
 

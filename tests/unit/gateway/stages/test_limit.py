@@ -19,7 +19,7 @@ LOGIN = BUILT_IN_ROUTES[0].policy
 def request(cost: int = 1, policy: Policy | None = None, *, tells: bool = False, caller: Caller | None = None) -> Any:
     route = SimpleNamespace(policy=policy, tells_limit=tells)
     fields: dict[str, Any] = {"cost": cost, "route": route, "client": "192.0.2.1", "identity": caller or Caller()}
-    return SimpleNamespace(**fields, limit=None, extra=[], fields=[], ticket=7, state=PARKED_STATE)
+    return SimpleNamespace(**fields, limit=None, extra=[], fields=[], now=0.0, ticket=7, state=PARKED_STATE)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def resumed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def staged(gateway: Gateway) -> LimitStage:
-    return LimitStage(gateway.limiter, lambda: gateway.store.now)
+    return LimitStage(gateway.limiter)
 
 
 def test_a_request_parks_and_goes_on(resumed: list[Any]) -> None:
