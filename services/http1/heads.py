@@ -28,10 +28,11 @@ REPEATED_ONCE: Final = 16  # it came a second time
 UNREAD: Final = 32  # taken, and nobody looks at it
 # lines of this name are much the same from message to message, and no secret: worth to be known as a whole
 REPEATS: Final = 64
-LOOK_CLOSER: Final = RARE | REPEATED_ONCE
+UNDERSCORE: Final = TAKEN | 128  # backends that read `_` as `-` would see a name we did not check
+LOOK_CLOSER: Final = RARE | REPEATED_ONCE | (UNDERSCORE & ~TAKEN)
 
-Entry = tuple[int, bytes]  # kind, lower-case name
-Known = tuple[int, bytes, bytes]  # kind, lower-case name, value
+Line = tuple[int, bytes, bytes]  # kind, lower-case name, value
+PASSES: Final[Line] = (PASS, b"", b"")  # nobody here looks at it
 SPELLINGS_MAX: Final = 1024  # a browser has some 60
 LINES_MAX: Final = 2048  # then forgotten and learnt anew: values that never repeat must not keep the others out
 LINE_MAX: Final = 128  # a longer line is hardly repeated
@@ -46,52 +47,49 @@ _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 
-class UnderscoreError(Exception):
-    """A field name with `_`: backends that read it as `-` would see a name we did not check."""
-
-
 class Names:
     """The special names of one kind of message in one process, with the memos.
 
-    `passing`: whole lines that pass. `known`: whole lines with a kind. `spelled`: names as they came.
+    `lines`: whole lines as they came. `spelled`: names as they came, with kind and lower-case form.
     """
 
-    __slots__ = ("kinds", "known", "passing", "refuse_underscore", "spelled")
+    __slots__ = ("kinds", "lines", "refuse_underscore", "spelled")
 
     def __init__(self, kinds: Mapping[bytes, int], *, refuse_underscore: bool) -> None:
         self.kinds = dict(kinds)
         self.refuse_underscore = refuse_underscore
-        self.passing: set[bytes] = set()
-        self.known: dict[bytes, Known] = {}
-        self.spelled: dict[bytes, Entry] = {}
+        self.lines: dict[bytes, Line] = {}
+        self.spelled: dict[bytes, tuple[int, bytes]] = {}
 
     def also(self, *, taken: Iterable[bytes] = (), seen: Iterable[bytes] = ()) -> Names:
         """These names, and some that this process reads: `taken` are not forwarded, `seen` pass as they are."""
         more = dict.fromkeys(taken, TAKEN) | dict.fromkeys(seen, SEEN)
         return Names(self.kinds | more, refuse_underscore=self.refuse_underscore)
 
-    def learn(self, name: bytes) -> Entry:
-        """Decide for a spelling; raises UnderscoreError."""
-        if self.refuse_underscore and b"_" in name:
-            raise UnderscoreError
+    def sort(self, line: bytes) -> Line:
+        """Decide for a line that is not in the memo; it is kept there if lines of its name are."""
+        name, _, value = line.partition(b":")
+        kind, lower = self.spelled.get(name) or self._learn(name)
+        if kind == PASS:
+            return PASSES
+        found = PASSES if kind == REPEATS else (kind & ~REPEATS, lower, value.strip())
+        if kind & REPEATS and len(line) <= LINE_MAX:
+            if len(self.lines) >= LINES_MAX:
+                self.lines.clear()
+            self.lines[line] = found
+        return found
+
+    def _learn(self, name: bytes) -> tuple[int, bytes]:
+        """Decide for a spelling."""
         lower = name.lower()
         kind = self.kinds.get(lower, PASS)
-        entry = (kind | REPEATS if lower in REPEATING else kind, lower)
+        if self.refuse_underscore and b"_" in name:
+            kind = UNDERSCORE
+        elif lower in REPEATING:
+            kind |= REPEATS
         if len(self.spelled) < SPELLINGS_MAX and len(name) <= LINE_MAX:
-            self.spelled[name] = entry
-        return entry
-
-    def keep(self, line: bytes, kind: int, lower: bytes, value: bytes) -> None:
-        """Know this line the next time."""
-        if len(line) > LINE_MAX:
-            return
-        if len(self.passing) + len(self.known) >= LINES_MAX:
-            self.passing.clear()
-            self.known.clear()
-        if kind & ~REPEATS == PASS:
-            self.passing.add(line)
-        else:
-            self.known[line] = (kind & ~REPEATS, lower, value)
+            self.spelled[name] = (kind, lower)
+        return kind, lower
 
 
 REPEATING: Final = frozenset(
@@ -194,29 +192,19 @@ def read_head(names: Names, raw: bytes, status: int) -> UpstreamHead:
     """An answer's head, whose bytes llhttp has accepted."""
     head = UpstreamHead()
     head.status = status
-    passing, known, spelled = names.passing, names.known, names.spelled
+    known, sort = names.lines.get, names.sort
     fields = head.fields
     found = head.special
-    lines = raw.splitlines(True)  # noqa: FBT003  # keepends
-    del lines[0], lines[-1]
-    for line in lines:
-        if line in passing:
+    for line in raw.splitlines(True)[1:-1]:  # noqa: FBT003  # keepends
+        entry = known(line) or sort(line)
+        if entry is PASSES:
             fields.append(line)
             continue
-        if line in known:
-            kind, lower, value = known[line]
-        else:
-            name, _, value = line.partition(b":")
-            kind, lower = spelled.get(name) or names.learn(name)
-            value = value.strip()
-            if kind & REPEATS:
-                names.keep(line, kind, lower, value)
-        if kind & UNREAD:
-            continue
+        kind, lower, value = entry
         if kind & TAKEN == 0:
             fields.append(line)
-            if kind & SEEN == 0:
-                continue
+        elif kind & UNREAD:
+            continue
         found[lower] = found[lower] + b", " + value if lower in found else value
     if b"connection" in found and found[b"connection"] not in PLAIN_CONNECTION:
         drop_named(head)

@@ -16,7 +16,7 @@ from services.core.verdicts import Answer, Refusal
 from services.http1 import faults, heads
 from services.http1.exchange import CHUNKED, LENGTH, Exchange
 from services.http1.framing import content_length, request_coding
-from services.http1.heads import REPEATS, SEEN, TAKEN
+from services.http1.heads import PASSES, TAKEN
 from services.http1.target import find_odd, is_authority, normalise
 
 if TYPE_CHECKING:
@@ -72,25 +72,17 @@ def read_head(c: Intake, raw: bytes, parser: Any) -> Exchange:
 
 def _read_fields(x: Exchange, names: heads.Names, lines: list[bytes]) -> int:
     """Sort the lines between the first and the last; the kinds there were, or-ed."""
-    passing, known, spelled = names.passing, names.known, names.spelled
+    known, sort = names.lines.get, names.sort
     fields, found = x.fields, x.special
     marks = 0
     for line in lines[1:-1]:
-        if line in passing:
+        entry = known(line) or sort(line)
+        if entry is PASSES:
             fields.append(line)
             continue
-        if line in known:
-            kind, lower, value = known[line]
-        else:
-            name, _, value = line.partition(b":")
-            kind, lower = spelled.get(name) or _new_name(x, names, name)
-            value = value.strip()
-            if kind & REPEATS:
-                names.keep(line, kind, lower, value)
+        kind, lower, value = entry
         if kind & TAKEN == 0:
             fields.append(line)
-            if kind & SEEN == 0:
-                continue
         if lower in found:
             kind |= _repeated(found, kind, lower, value)
         else:
@@ -103,15 +95,6 @@ def fault(x: Exchange, found: Refusal | Answer) -> None:
     """The first thing that is wrong is what the client is told."""
     if x.fault is None:
         x.fault = found
-
-
-def _new_name(x: Exchange, names: heads.Names, name: bytes) -> heads.Entry:
-    """A spelling that was not seen before."""
-    try:
-        return names.learn(name)
-    except heads.UnderscoreError:
-        fault(x, faults.UNDERSCORE)
-        return (TAKEN, name)
 
 
 def _repeated(found: dict[bytes, bytes], kind: int, lower: bytes, value: bytes) -> int:
@@ -198,6 +181,8 @@ def _new_host(known: set[bytes], x: Exchange, host: bytes) -> None:
 def _look_closer(c: Intake, x: Exchange, marks: int) -> None:
     """Names that change how the message is read or answered."""
     found = x.special
+    if marks & heads.UNDERSCORE > TAKEN:
+        fault(x, faults.UNDERSCORE)
     if marks & heads.REPEATED_ONCE:
         fault(x, faults.REPEATED)
     coding, length = found.get(b"transfer-encoding"), found.get(b"content-length")
