@@ -6,6 +6,7 @@ A round with too much foreign load is repeated and the one with the least of it 
 from __future__ import annotations
 
 import http.client
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,11 +58,16 @@ def to_round(said: Said, used: Cpu, store: Cpu, busy_s: float, rss_kib: int) -> 
 
 async def measured(bench: Bench, row: Load, seconds: float, core: int) -> Round:
     """Raises LoadError if an answer was not the expected one."""
-    best = await _once(bench, row, seconds, core)
+    return await quietest(lambda: _once(bench, row, seconds, core))
+
+
+async def quietest(once: Callable[[], Awaitable[Round]]) -> Round:
+    """The first round if nothing disturbed it; else repeated, and the least disturbed one taken."""
+    best = await once()
     for _ in range(REPEATS_MAX):
         if best.foreign <= FOREIGN_MAX:
             break
-        best = min(best, await _once(bench, row, seconds, core), key=lambda one: one.foreign)
+        best = min(best, await once(), key=lambda one: one.foreign)
     return best
 
 

@@ -18,6 +18,7 @@ MODULES: Final = Path("/usr/lib/nginx/modules")
 LUA_MODULES: Final = ("ndk_http_module.so", "ngx_http_lua_module.so")
 LUA_LIBRARIES: Final = Path("/usr/share/lua/5.1")
 POLICY: Final = Path("/usr/sbin/policy-rc.d")
+LOCK_WAIT: Final = ("-o", "DPkg::Lock::Timeout=120")  # another apt-get may be at work
 REFUSE_STARTS: Final = "#!/bin/sh\n# ./dev bench installs packages: their services stay off\nexit 101\n"
 
 
@@ -54,9 +55,9 @@ ENVOY: Final = Need("envoy", ())
 NEEDS: Final = (WRK, NGINX, LUA, HAPROXY, ENVOY)
 
 
-def missing() -> dict[str, str]:
+def missing(needs: Iterable[Need] = NEEDS) -> dict[str, str]:
     """Name → the command that installs it."""
-    return {need.name: need.command for need in NEEDS if not need.present}
+    return {need.name: need.command for need in needs if not need.present}
 
 
 def install_missing() -> None:
@@ -73,7 +74,9 @@ def install_missing() -> None:
 
 def _apt(arguments: Iterable[str], env: Mapping[str, str]) -> None:
     """A failure is seen by what is missing afterwards."""
-    subprocess.run(["apt-get", "-qq", *arguments], env=env, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
+    subprocess.run(
+        ["apt-get", "-qq", *LOCK_WAIT, *arguments], env=env, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False
+    )
 
 
 @contextlib.contextmanager
