@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from typing import Any, Final
+
+import structlog
 
 from tests.load.bench import idle, packages, report, versions
 from tests.load.bench.processes import ProcessError, cores
@@ -40,6 +43,14 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def quiet() -> None:
+    """What the harness logs (migrations) is no part of the report: warnings alone, on stderr."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 def interruptible() -> None:
     """What would end us ends us as Ctrl-C does: children first, then the folders."""
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -51,6 +62,7 @@ def main() -> int:
     if room is None:
         say("needs two cores: one for the proxy, one for its load")
         return EXIT_UNFIT
+    quiet()
     interruptible()
     idle.raise_descriptors()
     packages.install_missing()
@@ -60,7 +72,8 @@ def main() -> int:
     if {"wrk", "nginx"} & set(missing):
         say("nothing can be measured without wrk and nginx")
         return EXIT_MISSING
-    head: dict[str, Any] = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "missing": missing}
+    head: dict[str, Any] = {"commit": versions.commit(), "missing": missing}
+    head["started"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     began = time.monotonic()
     try:
         rows, stores = run(Choice(args.scenario, args.proxy, args.seconds), room)
@@ -80,7 +93,6 @@ def told(args: argparse.Namespace, rows: list[Row], stores: dict[str, str], head
         "rows": [report.as_json(rows, row) for row in rows],
         "machine": versions.machine(),
         "versions": versions.versions() | stores,
-        "commit": versions.commit(),
         **head,
     }
     print(report.table(rows))

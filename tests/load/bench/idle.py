@@ -64,11 +64,11 @@ async def held(row: Idle, peers: Peers, fleet: Fleet) -> Held:
 @contextlib.asynccontextmanager
 async def _fresh(row: Idle, peers: Peers, fleet: Fleet) -> AsyncIterator[Lane]:
     if row.lane == "nginx":
-        process = peers.idle_nginx()
+        lane = peers.idle_nginx()
         try:
-            yield peers.lanes["nginx-idle"]
+            yield lane
         finally:
-            peers.processes.stop(process)
+            peers.processes.stop("nginx-idle")
         return
     with placed(frozenset({peers.cores.proxy})):
         node = await fleet.start("balancer")

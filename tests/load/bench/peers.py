@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,13 +99,11 @@ class Peers:
         pid = self._proxy("envoy", argv, plain)
         self.lanes |= {"envoy": Lane(plain, pid), "envoy local limit": Lane(limit, pid)}
 
-    def idle_nginx(self) -> subprocess.Popen[bytes]:
-        """A plain nginx of its own, lane `nginx-idle`; end it with `processes.stop`."""
+    def idle_nginx(self) -> Lane:
+        """A plain nginx of its own; end it by `processes.stop("nginx-idle")`."""
         (port,) = free_ports(1)
         self.values["PLAIN"] = port
-        process = self.processes.start("nginx-idle", self._nginx("nginx-idle.conf"), port, self._proxy_core)
-        self.lanes["nginx-idle"] = Lane(port, process.pid)
-        return process
+        return Lane(port, self._proxy("nginx-idle", self._nginx("nginx-idle.conf"), port))
 
     @property
     def _proxy_core(self) -> frozenset[int]:

@@ -27,7 +27,7 @@ END_S: Final = 5.0
 
 
 class ProcessError(Exception):
-    """A process did not start; the text has its last lines."""
+    """A process did not start or has ended by itself; the text has its last lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Processes:
     """What was started, output in `folder`; `close` ends the latest first."""
 
     folder: Path
-    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(
         self,
@@ -74,7 +74,7 @@ class Processes:
         log = self.folder / f"{name}.out"
         with placed(where):
             process = spawn(argv, log, death=signal.SIGTERM, env=env)
-        self.running.append(process)
+        self.running[name] = process
         deadline = time.monotonic() + START_S
         while not listens(port):
             if process.poll() is not None or time.monotonic() > deadline:
@@ -82,13 +82,18 @@ class Processes:
             time.sleep(POLL_S)
         return process
 
-    def stop(self, process: subprocess.Popen[bytes]) -> None:
-        self.running.remove(process)
-        end(process, signal.SIGTERM, END_S)
+    def check(self) -> None:
+        """Raises ProcessError if one has ended: what was measured since is about something else."""
+        for name, process in self.running.items():
+            if (code := process.poll()) is not None:
+                raise ProcessError(f"{name} ended with {code} during the run:\n{tail(self.folder / f'{name}.out')}")
+
+    def stop(self, name: str) -> None:
+        end(self.running.pop(name), signal.SIGTERM, END_S)
 
     def close(self) -> None:
         while self.running:
-            end(self.running.pop(), signal.SIGTERM, END_S)
+            end(self.running.popitem()[1], signal.SIGTERM, END_S)
 
 
 def listens(port: int) -> bool:

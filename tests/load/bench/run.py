@@ -58,7 +58,7 @@ def run(choice: Choice, cores: Cores) -> tuple[list[Row], dict[str, str]]:
                 pairs = choice.rows(scenario, list(bench.lanes))
                 rows.extend(row for row, _ in pairs)
                 await _take_idle(pairs, peers, fleet)
-                await _take_loads(pairs, bench, choice.seconds, cores.proxy)
+                await _take_loads(pairs, bench, peers, choice.seconds)
 
     with placed(cores.others), postgres_server() as postgres, folder("sapi-bench-") as where:
         where.chmod(0o711)  # where root's nginx is another user
@@ -89,32 +89,33 @@ async def _everything(where: Path, cores: Cores, postgres: PostgresServer) -> As
 async def _take_idle(pairs: Sequence[tuple[Row, Load | Idle]], peers: Peers, fleet: Fleet) -> None:
     for row, what in pairs:
         if isinstance(what, Idle):
-            with _no_figure(row):
+            with _no_figure(row, peers.processes):
                 row.held = await idle.held(what, peers, fleet)
                 say(f"idle {row.proxy}: {row.held.each_kib:.2f} KiB each of {row.held.connections}")
 
 
-async def _take_loads(pairs: Sequence[tuple[Row, Load | Idle]], bench: Bench, seconds: float, core: int) -> None:
+async def _take_loads(pairs: Sequence[tuple[Row, Load | Idle]], bench: Bench, peers: Peers, seconds: float) -> None:
     """A warm-up each, then the rounds in turn, so that what the machine does meanwhile hits all alike."""
     loads = [(row, what) for row, what in pairs if isinstance(what, Load)]
     for row, what in loads:
         lane = bench.lanes[what.lane]
         say(f"{row.scenario} {row.proxy}: warming up port {lane.port}, process {lane.pid}")
-        with _no_figure(row):
+        with _no_figure(row, peers.processes):
             await measure.warm(bench, what, WARM_UP_S)
     for number in range(ROUNDS):
         for row, what in loads:
             if not row.error:
-                with _no_figure(row):
-                    row.rounds.append(await measure.measured(bench, what, seconds, core))
+                with _no_figure(row, peers.processes):
+                    row.rounds.append(await measure.measured(bench, what, seconds, peers.cores.proxy))
                     say(f"{row.scenario} {row.proxy}, round {number + 1}/{ROUNDS}: {row.rounds[-1]}")
 
 
 @contextlib.contextmanager
-def _no_figure(row: Row) -> Iterator[None]:
-    """A row with unexpected answers is an error, and the others go on."""
+def _no_figure(row: Row, processes: Processes) -> Iterator[None]:
+    """A row with unexpected answers is an error, and the others go on; if a process has ended, there is no run any more."""
     try:
         yield
     except LoadError as error:
+        processes.check()
         row.error = str(error)
         say(f"{row.scenario} {row.proxy}: no figure: {error}")

@@ -46,7 +46,22 @@ def test_one_that_ends_at_once_says_why(tmp_path: Path) -> None:
             "bad", [sys.executable, "-c", "raise SystemExit('no such configuration')"], free_ports(1)[0], HERE
         )
     processes.close()
-    assert processes.running == []
+    assert processes.running == {}
+
+
+def test_one_that_ends_during_the_run_is_noticed(tmp_path: Path) -> None:
+    """Its name, its code and its last words; as long as it lives `check` is silent."""
+    processes = Processes(tmp_path)
+    (port,) = free_ports(1)
+    child = processes.start("upstream", [sys.executable, "-c", SERVER, str(port)], port, HERE)
+    try:
+        processes.check()
+        child.terminate()
+        child.wait()
+        with pytest.raises(ProcessError, match="upstream ended with -15"):
+            processes.check()
+    finally:
+        processes.close()
 
 
 def test_placement_ends_with_its_block() -> None:
