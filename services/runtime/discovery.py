@@ -157,7 +157,8 @@ class DnsSource(Source):
 
     async def first(self) -> None:
         try:
-            await asyncio.wait_for(self.look(), DNS_FIRST_WAIT_S)
+            async with asyncio.timeout(DNS_FIRST_WAIT_S):
+                await self.look()
         except TimeoutError:
             self._refuse("the resolver did not answer in time")
 

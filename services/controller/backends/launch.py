@@ -67,7 +67,8 @@ class Child:
 
     async def listening(self, within_s: float) -> Hello:
         """Its ports; raises ChildEndedError or TimeoutError."""
-        await asyncio.wait_for(self.spoke.wait(), within_s)
+        async with asyncio.timeout(within_s):
+            await self.spoke.wait()
         if self.hello is None:
             raise ChildEndedError(f"{self.instance} ended with {self.code}\n{self.last_lines()}")
         return self.hello
@@ -75,7 +76,8 @@ class Child:
     async def wait(self, within_s: float) -> int | None:
         """Its exit code, None if it has not ended within the time."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.ended.wait(), within_s)
+            async with asyncio.timeout(within_s):
+                await self.ended.wait()
         return self.code
 
     def terminate(self) -> None:

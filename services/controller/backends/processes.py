@@ -161,7 +161,8 @@ class ProcessBackend:
 
     async def changed(self, timeout_s: float) -> set[Key]:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._wake.wait()
         woke = self._wake.is_set()
         self._wake.clear()
         return {self.manifest.api.key} if self.manifest.look() or woke else set()
