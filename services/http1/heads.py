@@ -130,7 +130,7 @@ BALANCER_NAMES: Final = Names(
 ANSWER_NAMES: Final = Names(
     _HOP
     | {b"content-length": TAKEN | RARE, b"alt-svc": TAKEN, b"server": TAKEN, b"x-api-load": TAKEN}
-    | dict.fromkeys((b"date", b"retry-after", b"x-served-by"), SEEN),
+    | dict.fromkeys((b"date", b"proxy-status", b"retry-after", b"x-served-by"), SEEN),
     refuse_underscore=False,
 )
 
