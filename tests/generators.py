@@ -1,6 +1,7 @@
 """The generators of `./dev generate`: what is written once in code and read elsewhere as a file.
 
 `routes`: `services/core/routes.py`, the gateway's table of route templates, from the api's OpenAPI document.
+`schema`: `db/schema.sql`, from a Postgres of its own that ran every migration.
 """
 
 from __future__ import annotations
@@ -9,7 +10,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncpg
+
+from services.runtime.schema_dump import dump_schema
+
+if TYPE_CHECKING:
+    from tests.harness.stores import PostgresServer
 
 METHODS = ("get", "head", "post", "put", "patch", "delete")
 
@@ -100,4 +108,21 @@ def routes() -> Mapping[str, str]:
     return {"services/core/routes.py": render_routes(whole_document())}
 
 
-GENERATORS: Mapping[str, Callable[[], Mapping[str, str]]] = {"routes": routes}
+def schema() -> Mapping[str, str]:
+    from tests.harness import stores
+
+    with stores.postgres_server() as server:
+        return {"db/schema.sql": stores.run(_schema_of(server))}
+
+
+async def _schema_of(server: PostgresServer) -> str:
+    connection = await asyncpg.connect((await server.template()).owner)
+    try:
+        return await dump_schema(connection)
+    finally:
+        await connection.close()
+
+
+GENERATORS: Mapping[str, Callable[[], Mapping[str, str]]] = {"routes": routes, "schema": schema}
+NEED_A_SERVER: Final = frozenset({"schema"})
+"""Left out of `--check`, which is quick: tests/integration/test_migrations.py compares these."""

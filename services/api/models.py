@@ -8,14 +8,16 @@ out: an allow-list of members. Used by every route module.
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
+    Field,
     PlainSerializer,
     Strict,
     WithJsonSchema,
@@ -25,11 +27,21 @@ from pydantic.alias_generators import to_camel
 
 def rfc3339(at: datetime) -> str:
     """UTC with milliseconds: `2026-11-24T03:53:00.120Z`."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def _utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be within the years 1 to 9999 in UTC") from None
+
+
+_PLAIN: Final = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 
 
 def _plain(text: str) -> str:
-    if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text):
+    if re.fullmatch(_PLAIN, text) is None:
         raise ValueError("control characters are not allowed")
     return text
 
@@ -39,9 +51,9 @@ Time = Annotated[
     datetime, PlainSerializer(rfc3339, return_type=str), WithJsonSchema(_TIME_SCHEMA, mode="serialization")
 ]
 """A point in time in an answer."""
-TimeIn = Annotated[AwareDatetime, Strict(strict=False)]
+TimeIn = Annotated[AwareDatetime, Strict(strict=False), AfterValidator(_utc)]
 """A point in time in a body: RFC 3339 with an offset."""
-PlainText = Annotated[str, AfterValidator(_plain)]
+PlainText = Annotated[str, AfterValidator(_plain), Field(json_schema_extra={"pattern": _PLAIN})]
 """One line for people: no control characters (they would end up in logs and terminals)."""
 
 

@@ -50,5 +50,6 @@ class Server(uvicorn.Server):
         self.should_exit = True
         if self._task is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._task), within_s + 1.0)
+                async with asyncio.timeout(within_s + 1.0):
+                    await asyncio.shield(self._task)
             await tasks.stop(self._task)

@@ -12,14 +12,10 @@ from typing import Final, Protocol
 CHANNEL: Final = "inv:identity"
 
 
-class Keys(Protocol):
-    def forget_key(self, key_id: str) -> None: ...
-    def forget_user(self, user_id: str) -> None: ...
-    def distrust(self) -> None: ...
+class Identities(Protocol):
+    """Keys, and sessions."""
 
-
-class Sessions(Protocol):
-    def forget(self, sid: str) -> None: ...
+    def forget(self, name: str) -> None: ...
     def forget_user(self, user_id: str) -> None: ...
     def distrust(self) -> None: ...
 
@@ -33,13 +29,13 @@ class Overrides(Protocol):
 
 
 class Invalidations:
-    def __init__(self, keys: Keys, sessions: Sessions, overrides: Overrides, limiter: Limiter) -> None:
+    def __init__(self, keys: Identities, sessions: Identities, overrides: Overrides, limiter: Limiter) -> None:
         self._keys, self._sessions, self._overrides, self._limiter = keys, sessions, overrides, limiter
 
     def heard(self, _channel: str, payload: str) -> None:
         kind, _, name = payload.partition(":")
         if kind == "key":
-            self._keys.forget_key(name)
+            self._keys.forget(name)
         elif kind == "sess":
             self._sessions.forget(name)
         elif kind == "user":

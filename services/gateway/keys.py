@@ -16,26 +16,21 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from services.core.credentials import key_hash, parse_key
 from services.core.identity import Claims
-from services.gateway.identity import Denied, Identity, Lru
-from services.gateway.lookups import Flight, Flights, Waiter
+from services.gateway.identity import Denied, Identity
+from services.gateway.lookups import AWAY, Entry, Flight, Found, Remembered, Waiter
 from services.gateway.scopes import effective
 from services.runtime.gateway_store import KeyRow, StoreAwayError
 from services.runtime.metrics import Counter
 from services.runtime.tasks import spawn
 
-ENTRIES_MAX: Final = 50_000
 NEGATIVE_S: Final = 5.0
 REFRESH_AT: Final = 0.75  # of the lifetime: 45 s of 60
 INVALID: Final = Denied("invalid-api-key")
-AWAY: Final = Denied("dependency-unavailable")
 _DUMMY: Final = secrets.token_bytes(32)
-
-Found = Identity | Denied
 
 
 class KeyStore(Protocol):
@@ -44,17 +39,7 @@ class KeyStore(Protocol):
     async def key(self, key_id: str) -> KeyRow | None: ...
 
 
-@dataclass(slots=True)
-class Entry:
-    found: Found
-    key_id: str
-    refresh_at: float
-    fresh_until: float
-    stale_until: float
-    epoch: int
-
-
-class Keys:
+class Keys(Remembered):
     def __init__(
         self,
         store: KeyStore,
@@ -66,12 +51,10 @@ class Keys:
         clock: Callable[[], float],
         cache: Counter,
     ) -> None:
+        super().__init__()
         self._store, self._clock, self._test_keys = store, clock, test_keys
         self._newest, self._peppers = peppers[0][1], dict(peppers)
         self._ttl_s, self._stale_s = ttl_s, stale_s
-        self._entries: Lru[Entry] = Lru(ENTRIES_MAX)
-        self._flights: Flights[Found] = Flights()
-        self._epoch = 0
         self._hit, self._miss, self._stale, self._negative = (
             cache.cell(name) for name in ("hit", "miss", "stale", "negative")
         )
@@ -95,7 +78,7 @@ class Keys:
             return INVALID
         self._hit.n += 1
         if now >= entry.refresh_at and not self._flights.flying(digest):
-            self._take_off(credential, digest, entry.key_id, None)
+            self._take_off(credential, digest, entry.name, None)
         return found
 
     def ask(self, credential: bytes, waiter: Waiter[Found]) -> bool:
@@ -105,30 +88,6 @@ class Keys:
         if self._flights.join(digest, waiter):
             return True
         return self._take_off(credential, digest, self._plausible(credential) or "", waiter)
-
-    def forget_key(self, key_id: str) -> None:
-        self._flights.soil(lambda flight: flight.name == key_id)
-        for digest, entry in self._entries.items():
-            if entry.key_id == key_id:
-                self._entries.pop(digest)
-
-    def forget_user(self, user_id: str) -> None:
-        self._flights.soil(lambda _flight: True)  # whose key it is, is only known when it has landed
-        for digest, entry in self._entries.items():
-            if (
-                isinstance(entry.found, Identity)
-                and entry.found.claims is not None
-                and entry.found.claims.sub == user_id
-            ):
-                self._entries.pop(digest)
-
-    def distrust(self) -> None:
-        """Messages may have been missed: nothing is used before it was read again."""
-        self._epoch += 1
-        self._flights.soil(lambda _flight: True)
-
-    def __len__(self) -> int:
-        return len(self._entries)
 
     def _plausible(self, credential: bytes) -> str | None:
         """The key's id if its shape and check digits are right and this installation takes its kind."""
@@ -148,7 +107,7 @@ class Keys:
         try:
             row = await self._store.key(key_id)
             answer = self._judge(row, credential, self._clock())
-            self._keep(flight, digest, answer, epoch)
+            self._keep(flight, digest, self._entry(answer, key_id, epoch))
         except StoreAwayError:
             answer = self._last_good(digest)
         finally:
@@ -164,26 +123,23 @@ class Keys:
             return INVALID
         return key_identity(row, now)
 
-    def _keep(self, flight: Flight[Found], digest: bytes, found: Found, epoch: int) -> None:
+    def _entry(self, found: Found, key_id: str, epoch: int) -> Entry:
         now, ttl = self._clock(), self._ttl_s
-        if flight.dirty:
-            self._entries.pop(digest)
-        elif isinstance(found, Denied):
-            self._entries.put(digest, Entry(found, flight.name, now, now + NEGATIVE_S, now, epoch))
-        else:
-            entry = Entry(found, flight.name, now + REFRESH_AT * ttl, now + ttl, now + self._stale_s, epoch)
-            self._entries.put(digest, entry)
+        if isinstance(found, Denied):
+            return Entry(found, key_id, now + NEGATIVE_S, now, epoch)
+        return Entry(found, key_id, now + ttl, now + self._stale_s, epoch, now + REFRESH_AT * ttl)
 
     def _last_good(self, digest: bytes) -> Found:
-        """Postgres is away: what it said last, while that is young enough."""
-        entry, now = self._entries.get(digest), self._clock()
-        if entry is None or isinstance(entry.found, Denied) or now >= entry.stale_until:
+        now = self._clock()
+        last = self._last(digest, now)
+        if last is None:
             return AWAY
-        if now >= entry.found.ends:
+        entry, identity = last
+        if now >= identity.ends:
             return INVALID
         self._stale.n += 1
         entry.fresh_until, entry.refresh_at, entry.epoch = now + 1.0, now + 1.0, self._epoch  # asked again in a second
-        return entry.found
+        return identity
 
 
 def key_identity(row: KeyRow, now: float) -> Identity:

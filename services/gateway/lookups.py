@@ -4,17 +4,25 @@
 store in trouble would collect a queue of them, so further misses are refused at once (503). A message that says "this
 identity has changed" while its look-up is under way marks the flight `dirty`: its answer may be older than the
 change, so it serves those who wait and is not kept.
+
+`Remembered` is what `Keys` and `Sessions` have in common: the answers kept by digest, and how a message ends them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
+from services.gateway.identity import Denied, Identity, Lru
+
 FLIGHTS: Final = 64
+ENTRIES_MAX: Final = 50_000
+AWAY: Final = Denied("dependency-unavailable")
 
 T = TypeVar("T")
 Waiter = Callable[[T], None]
+Found = Identity | Denied
 
 
 class Flight(Generic[T]):
@@ -60,3 +68,62 @@ class Flights(Generic[T]):
     def soil(self, matches: Callable[[Flight[Any]], bool]) -> None:
         for flight in self._flights.values():
             flight.dirty = flight.dirty or matches(flight)
+
+
+@dataclass(slots=True)
+class Entry:
+    """An answer of a store. `name`: what a message calls it by, a key's id or a session's. Times are monotonic."""
+
+    found: Found
+    name: str
+    fresh_until: float
+    stale_until: float
+    epoch: int
+    refresh_at: float = float("inf")
+
+
+class Remembered:
+    """Kept answers and look-ups under way, by digest of the credential."""
+
+    def __init__(self) -> None:
+        self._entries: Lru[Entry] = Lru(ENTRIES_MAX)
+        self._flights: Flights[Found] = Flights()
+        self._epoch = 0
+
+    def forget(self, name: str) -> None:
+        self._flights.soil(lambda flight: flight.name == name)
+        self._drop(lambda entry: entry.name == name)
+
+    def forget_user(self, user_id: str) -> None:
+        self._flights.soil(lambda _flight: True)  # whose it is, is only known when it has landed
+        self._drop(lambda entry: _user_of(entry.found) == user_id)
+
+    def distrust(self) -> None:
+        """Messages may have been missed: nothing is used before it was read again."""
+        self._epoch += 1
+        self._flights.soil(lambda _flight: True)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def _keep(self, flight: Flight[Found], digest: bytes, entry: Entry) -> None:
+        if flight.dirty:
+            self._entries.pop(digest)
+        else:
+            self._entries.put(digest, entry)
+
+    def _last(self, digest: bytes, now: float) -> tuple[Entry, Identity] | None:
+        """The store is away: who it said this was, while that is young enough."""
+        entry = self._entries.get(digest)
+        if entry is None or isinstance(entry.found, Denied) or now >= entry.stale_until:
+            return None
+        return entry, entry.found
+
+    def _drop(self, matches: Callable[[Entry], bool]) -> None:
+        for digest, entry in self._entries.items():
+            if matches(entry):
+                self._entries.pop(digest)
+
+
+def _user_of(found: Found) -> str | None:
+    return found.claims.sub if isinstance(found, Identity) and found.claims is not None else None

@@ -10,27 +10,22 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from services.core.credentials import key_hash, parse_session, session_id
 from services.core.identity import Claims
-from services.gateway.identity import Denied, Identity, Lru
-from services.gateway.lookups import Flight, Flights, Waiter
+from services.gateway.identity import Denied, Identity
+from services.gateway.lookups import AWAY, Entry, Flight, Found, Remembered, Waiter
 from services.gateway.scopes import of_session
 from services.runtime.redis_batch import LOST, Sink
 from services.runtime.resp import command
 
-ENTRIES_MAX: Final = 50_000
 FRESH_S: Final = 5.0
 STALE_S: Final = 60.0
 NEGATIVE_S: Final = 1.0  # a token that was just made must work at once after an early miss
 INVALID: Final = Denied("invalid-token")
-AWAY: Final = Denied("dependency-unavailable")
-
-Found = Identity | Denied
 
 
 class Batch(Protocol):
@@ -48,21 +43,10 @@ class Stored(msgspec.Struct, rename="camel"):
     tier: str
 
 
-@dataclass(slots=True)
-class Entry:
-    found: Found
-    sid: str
-    fresh_until: float
-    stale_until: float
-    epoch: int
-
-
-class Sessions:
+class Sessions(Remembered):
     def __init__(self, batch: Batch, pepper: bytes, clock: Callable[[], float]) -> None:
+        super().__init__()
         self._batch, self._pepper, self._clock = batch, pepper, clock
-        self._entries: Lru[Entry] = Lru(ENTRIES_MAX)
-        self._flights: Flights[Found] = Flights()
-        self._epoch = 0
 
     def get(self, token: bytes, via: str, now: float) -> Found | None:
         """The answer if it is known; None: `ask`. `via`: bearer or cookie."""
@@ -92,30 +76,11 @@ class Sessions:
 
     def last_good(self, token: bytes, via: str, now: float) -> Found:
         """Redis is away: the session as it was, within a minute."""
-        entry = self._entries.get(self._digest(token, via))
-        if entry is None or isinstance(entry.found, Denied) or now >= entry.stale_until:
-            return AWAY
-        return entry.found
+        return self._good(self._digest(token, via), now)
 
-    def forget(self, sid: str) -> None:
-        self._flights.soil(lambda flight: flight.name == sid)
-        for digest, entry in self._entries.items():
-            if entry.sid == sid:
-                self._entries.pop(digest)
-
-    def forget_user(self, user_id: str) -> None:
-        self._flights.soil(lambda _flight: True)
-        for digest, entry in self._entries.items():
-            if (
-                isinstance(entry.found, Identity)
-                and entry.found.claims is not None
-                and entry.found.claims.sub == user_id
-            ):
-                self._entries.pop(digest)
-
-    def distrust(self) -> None:
-        self._epoch += 1
-        self._flights.soil(lambda _flight: True)
+    def _good(self, digest: bytes, now: float) -> Found:
+        last = self._last(digest, now)
+        return AWAY if last is None else last[1]
 
     def _digest(self, token: bytes, via: str) -> bytes:
         return key_hash(self._pepper, via.encode() + token)
@@ -125,16 +90,11 @@ class Sessions:
         flight, digest, via, epoch = ticket
         now = self._clock()
         if reply is LOST:
-            entry = self._entries.get(digest)
-            usable = entry is not None and not isinstance(entry.found, Denied) and now < entry.stale_until
-            self._flights.land(digest, entry.found if usable and entry is not None else AWAY)
+            self._flights.land(digest, self._good(digest, now))
             return
         found = session_identity(reply, flight.name, via)
-        if flight.dirty:
-            self._entries.pop(digest)
-        else:
-            fresh = NEGATIVE_S if isinstance(found, Denied) else FRESH_S
-            self._entries.put(digest, Entry(found, flight.name, now + fresh, now + STALE_S, epoch))
+        fresh_s = NEGATIVE_S if isinstance(found, Denied) else FRESH_S
+        self._keep(flight, digest, Entry(found, flight.name, now + fresh_s, now + STALE_S, epoch))
         self._flights.land(digest, found)
 
 

@@ -150,7 +150,7 @@ BALANCER_NAMES: Final = Names(
 ANSWER_NAMES: Final = Names(
     _HOP
     | {b"content-length": SEEN, b"alt-svc": TAKEN | UNREAD, b"server": TAKEN | UNREAD, b"x-api-load": TAKEN}
-    | dict.fromkeys((b"date", b"retry-after", b"x-served-by"), SEEN),
+    | dict.fromkeys((b"date", b"proxy-status", b"retry-after", b"x-served-by"), SEEN),
     refuse_underscore=False,
 )
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from random import random
 from time import monotonic
 from typing import Final
@@ -206,7 +206,7 @@ class Pool:
         failure = CONNECT_FAILED
         connection = UpstreamConnection(self)
         try:
-            async with asyncio.timeout(self.deadlines.connect_s):
+            async with _alive_for(self.deadlines.connect_s):
                 loop = asyncio.get_running_loop()
                 await loop.create_connection(lambda: connection, self.host, self.port)  # type: ignore[type-var]
         except TimeoutError:
@@ -262,6 +262,20 @@ class Pool:
                 connection.close()
         if self._idle:
             self._sweep_later()
+
+
+@contextlib.asynccontextmanager
+async def _alive_for(seconds: float) -> AsyncIterator[None]:
+    """A timeout whose second half begins when its first one was seen to end. A loop looks at its timers before its
+    sockets: after a stall of ours a plain one calls connections that stand timed out, and the endpoint unreachable.
+    """
+    loop, half_s = asyncio.get_running_loop(), seconds / 2
+    async with asyncio.timeout(None) as limit:
+        half_time = loop.call_later(half_s, lambda: limit.reschedule(loop.time() + half_s))
+        try:
+            yield
+        finally:
+            half_time.cancel()
 
 
 def _fail(waiter: Waiter, failure: Failure) -> None:

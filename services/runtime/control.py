@@ -125,7 +125,8 @@ class ControlServer:
         self._server.should_exit = True
         if self._task is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._task), within_s)
+                async with asyncio.timeout(within_s):
+                    await asyncio.shield(self._task)
             await tasks.stop(self._task)
 
 

@@ -31,6 +31,7 @@ FILE_PERIOD_S: Final = 0.2  # one stat; a killed process must be out of the file
 DNS_PERIOD_S: Final = 5.0
 DNS_FIRST_WAIT_S: Final = 2.0  # start does not hang on a dead resolver
 WEIGHT_MAX: Final = 1000.0
+FORMS: Final = "http://host:port, file:path or dns:host:port"
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\[\]-]{0,127}")
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
@@ -157,7 +158,8 @@ class DnsSource(Source):
 
     async def first(self) -> None:
         try:
-            await asyncio.wait_for(self.look(), DNS_FIRST_WAIT_S)
+            async with asyncio.timeout(DNS_FIRST_WAIT_S):
+                await self.look()
         except TimeoutError:
             self._refuse("the resolver did not answer in time")
 
@@ -174,19 +176,19 @@ class DnsSource(Source):
 
 
 def make_source(text: str) -> Source:
-    """`text` in one of the three forms → its source; raises SourceError."""
+    """`text` in one of the three forms → its source; raises SourceError. Nothing is looked up: settings are checked so."""
     scheme, _, rest = text.partition(":")
     if scheme == "http" and rest.startswith("//"):
         netloc, _, path = rest[2:].partition("/")
         if path or (set(netloc) & {"?", "#"}):
-            raise SourceError(f"{text}: an endpoint has no path")
+            raise SourceError(f"{text!r}: an endpoint has no path; the forms are {FORMS}")
         host, port = _host_port(text, netloc)
         return Source(text, (EndpointInfo(authority(host, port), host, port),))
     if scheme == "file" and rest:
         return FileSource(text, rest.removeprefix("//") if rest.startswith("///") else rest)
     if scheme == "dns" and rest:
         return DnsSource(text, *_host_port(text, rest))
-    raise SourceError(f"{text}: not one of http://host:port, file:path, dns:host:port")
+    raise SourceError(f"{text!r} is not one of {FORMS}")
 
 
 def merged(sets: Iterable[tuple[EndpointInfo, ...]]) -> tuple[EndpointInfo, ...]:
@@ -250,9 +252,9 @@ def _host_port(text: str, netloc: str) -> tuple[str, int]:
         parts = urlsplit(f"//{netloc}")
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise SourceError(f"{text}: no host:port") from None
+        raise SourceError(f"{text!r}: no host:port; the forms are {FORMS}") from None
     if not _is_host(host) or port is None or not port or "@" in netloc:
-        raise SourceError(f"{text}: no host:port")
+        raise SourceError(f"{text!r}: no host:port; the forms are {FORMS}")
     return host, port
 
 

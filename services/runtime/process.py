@@ -223,7 +223,8 @@ async def _leave(rt: Runtime[S], service: Service, stop: asyncio.Event) -> None:
     rt.drain.set(on=True, timeout_s=None)
     stop.clear()
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), rt.settings.drain_delay_seconds)
+        async with asyncio.timeout(rt.settings.drain_delay_seconds):
+            await stop.wait()
     await service.close(rt.settings.drain_seconds)
 
 

@@ -21,6 +21,8 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from services.runtime.discovery import FORMS, make_source
+
 S = TypeVar("S", bound="Settings")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -125,6 +127,14 @@ def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _sources(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError(f"names no endpoint; the forms are {FORMS}")
+    for text in value:
+        make_source(text)
+    return value
+
+
 def _networks(value: object) -> object:
     parts = _split(value)
     return tuple(ipaddress.ip_network(part, strict=False) for part in parts) if isinstance(parts, tuple) else value
@@ -142,6 +152,7 @@ def _version() -> str:
 
 
 Csv = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Sources = Annotated[Csv, AfterValidator(_sources)]
 Secret = Annotated[str, AfterValidator(_not_default)]
 Secrets = Annotated[tuple[bytes, ...], BeforeValidator(_secrets), Field(min_length=1, repr=False)]
 Peppers = Annotated[tuple[tuple[int, bytes], ...], BeforeValidator(_peppers), Field(min_length=1, repr=False)]
@@ -221,8 +232,8 @@ class GatewaySettings(Settings, _Redis, _Database):
     api_key_peppers: Peppers
     tiers_file: Path | None = None
     gateway_port: Port = 8080
-    balancers: Csv = ("http://localhost:3000",)
-    gateway_peers: Csv = ()
+    balancers: Sources = ("http://localhost:3000",)
+    gateway_peers: Sources = ()  # unset: alone
     trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(_networks)] = ()
     cors_origins: Annotated[Csv, AfterValidator(_origins)] = ()
     request_timeout_ms: Positive = 30_000
@@ -240,8 +251,7 @@ class BalancerSettings(Settings):
 
     tiers_file: Path | None = None
     lb_port: Port = 3000
-    api_servers: Csv = ("http://localhost:3001", "http://localhost:3002", "http://localhost:3003")
-    request_timeout_ms: Positive = 30_000
+    api_servers: Sources = ("http://localhost:3001", "http://localhost:3002", "http://localhost:3003")
     max_body_bytes: Size = 10 << 20
     upstream_connect_timeout_ms: Positive = 1000
     upstream_timeout_ms: Positive = 30_000
@@ -257,7 +267,7 @@ class ApiSettings(Settings, _Redis, _Database):
 
     identity_secrets: Secrets
     api_key_peppers: Peppers
-    fleet: Csv
+    fleet: Sources
     cors_origins: Annotated[Csv, AfterValidator(_origins)] = ()  # CSRF accepts these origins too
     port: Port = 3001
     pg_pool_max: Positive = 10

@@ -165,6 +165,29 @@ async def test_old_fault_6b(fleet: Fleet) -> None:
         assert (await ask(fleet, "GET", f"/rate-limits/{nobody}")).status_code == 404
 
 
+async def test_a_tier_whose_policies_are_all_off(fleet: Fleet) -> None:
+    """It limits nobody: rate-limit status shows no policy and no numbers, explain admits, `~/me` says allowed."""
+    free = next(tier for tier in BUILT_IN.spec.tiers if tier.name == "free")
+    off = free.model_copy(update={"policies": tuple(p.model_copy(update={"mode": "off"}) for p in free.policies)})
+    tiers = tuple(off if tier is free else tier for tier in BUILT_IN.spec.tiers)
+    await fleet.push_tiers(BUILT_IN.spec.model_copy(update={"tiers": tiers}))
+    key = (await fleet.keys())["free"]
+    name = identifier_of(key)
+
+    async def unlimited() -> bool:
+        found = await get(fleet, f"/rate-limits/{name}")
+        assert (found["identifier"], found["tier"]) == (name, "free")
+        return [found[m] for m in ("policies", "currentCount", "limit", "remaining", "windowMs")] == [[], *[None] * 4]
+
+    await eventually(unlimited, 5, "the api knows the new document")
+    asked = {"method": "GET", "path": "/api/v1/info", "identifier": name}
+    explained = (await ask(fleet, "POST", "/explain", json=asked)).json()
+    assert (explained["policies"], explained["verdict"]["outcome"]) == ([], "admit")
+    async with fleet.client() as http:
+        limit = (await http.get("/api/v1/me", headers={"X-API-Key": key})).json()["rateLimit"]
+    assert (limit["allowed"], limit["policies"]) == (True, [])
+
+
 async def test_forget(fleet: Fleet) -> None:
     """After DELETE the counters are gone and a caller that was refused is admitted at once by every gateway."""
     key = (await fleet.keys())["free"]

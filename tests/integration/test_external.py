@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.harness.fleet import Fleet
 from tests.harness.stores import Database, ValkeyServer
 from tests.harness.wait import eventually
 from tests.integration.api_process import ADMIN_SESSION, USER_SESSION, Api
@@ -48,6 +49,10 @@ async def test_failures_open_the_breaker(api: Api) -> None:
     answers = [await api.get(PATH) for _ in range(6)]
     assert [a.status_code for a in answers] == [502] * 5 + [503]
     assert answers[0].json()["code"] == "EXTERNAL_ERROR"
+    whose = (
+        f'api-{api.service.services.settings.instance_id}; error=destination_unavailable; next-hop="external-service"'
+    )
+    assert answers[0].headers["proxy-status"] == whose
     refused = answers[-1].json()
     assert (refused["code"], refused["breaker"], refused["circuitState"]) == (
         "CIRCUIT_OPEN",
@@ -134,3 +139,22 @@ async def test_a_real_one(database: Database, valkey: ValkeyServer) -> None:
         server.close()
         await server.wait_closed()
         assert (await api.get(PATH)).status_code == 502
+
+
+async def test_a_failing_dependency_opens_no_apis_breaker(database: Database, valkey: ValkeyServer) -> None:
+    """A 502 in which an api reports its dependency says nothing against the api: it goes to the client as it is, is
+    asked of no second api, opens no breaker in the balancer, and every other route stays 200.
+    """
+    env = {"api": {"EXTERNAL_URL": "http://127.0.0.1:1/", "CIRCUIT_FAILURE_THRESHOLD": "0"}}
+    async with Fleet(database, valkey, env=env) as fleet, fleet.client() as http:
+        key = {"x-api-key": (await fleet.keys())["pro"]}
+        for _ in range(15):  # fewer than the apis' own breakers look at
+            failed = await http.get(PATH, headers=key)
+            assert (failed.status_code, failed.json()["code"]) == (502, "EXTERNAL_ERROR"), failed.text
+        for _ in range(20):
+            assert (await http.get("/api/v1/status", headers=key)).status_code == 200
+        async with fleet.control(fleet.balancer_nodes[0]) as control:
+            seen = await control.snapshot()
+        assert [(b.name, b.state) for b in seen.breakers] == [("api-1", "closed"), ("api-2", "closed")]
+        assert [(e.id, e.state) for e in seen.endpoints] == [("api-1", "healthy"), ("api-2", "healthy")]
+        assert "balancer_retries_total{" not in (await http.get(f"{fleet.balancer_nodes[0].control_url}/metrics")).text

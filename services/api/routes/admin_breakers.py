@@ -98,12 +98,7 @@ async def reset_breaker(services: Deps, who: Who, name: str) -> ResetAnswer:
     await _known(services, name)
     await recorded(services, who, "admin.action", ("circuit_breaker", name), {"reset": True})
     rows = _found(await breakers.reset(services.fleet, name))
-    return ResetAnswer.model_validate(
-        {
-            "message": f"Circuit breaker {name} reset",
-            "state": breakers.worst(rows),
-        }
-    )
+    return ResetAnswer.model_validate({"message": f"Circuit breaker {name} reset", "state": breakers.worst(rows)})
 
 
 @router.put(
@@ -117,14 +112,7 @@ async def force_breaker(services: Deps, who: Who, name: str, body: ForceBody) ->
     await recorded(services, who, "circuit_breaker.forced", ("circuit_breaker", name), body.model_dump(by_alias=True))
     until = datetime.now(UTC) + timedelta(seconds=body.ttl_seconds)
     rows = _found(await breakers.force(services.fleet, name, body.state, body.ttl_seconds, body.reason))
-    return ForceAnswer.model_validate(
-        {
-            "name": name,
-            "state": breakers.worst(rows),
-            "until": until,
-            "processes": len(rows),
-        }
-    )
+    return _forced(name, rows, until)
 
 
 @router.delete(
@@ -137,14 +125,12 @@ async def lift_force(services: Deps, who: Who, name: str) -> ForceAnswer:
     await _known(services, name)
     await recorded(services, who, "admin.action", ("circuit_breaker", name), {"lifted": True})
     rows = _found(await breakers.lift(services.fleet, name))
-    return ForceAnswer.model_validate(
-        {
-            "name": name,
-            "state": breakers.worst(rows),
-            "until": None,
-            "processes": len(rows),
-        }
-    )
+    return _forced(name, rows, None)
+
+
+def _forced(name: str, rows: list[breakers.Row], until: datetime | None) -> ForceAnswer:
+    answer = {"name": name, "state": breakers.worst(rows), "until": until, "processes": len(rows)}
+    return ForceAnswer.model_validate(answer)
 
 
 async def _known(services: Services, name: str) -> None:

@@ -61,10 +61,10 @@ class LimitState(AnswerModel):
     tier: str
     tier_source: Literal["key", "user", "anonymous", "default"]
     override: Override | None
-    current_count: int
-    limit: int
-    remaining: int
-    window_ms: int
+    current_count: int | None
+    limit: int | None
+    remaining: int | None
+    window_ms: int | None
     policies: list[LimitRow]
 
 
@@ -117,16 +117,16 @@ async def get_limits(services: Deps, identifier: str) -> LimitState:
             "dependency-unavailable", "The limiter's store gave no answer.", retry_after_s=1, dependency="redis"
         )
     rows = [LimitRow.model_validate(row) for row in limits.rows(policies, verdict)]
-    first = rows[0]
+    first = rows[0] if rows else None  # None: every policy is off
     return LimitState(
         identifier=name,
         tier=tier,
         tier_source=source,
         override=_shown(override) if override else None,
-        current_count=first.estimate,
-        limit=first.quota,
-        remaining=first.remaining,
-        window_ms=first.window * 1000,
+        current_count=first.estimate if first else None,
+        limit=first.quota if first else None,
+        remaining=first.remaining if first else None,
+        window_ms=first.window * 1000 if first else None,
         policies=rows,
     )
 

@@ -53,7 +53,7 @@ async def external(services: Deps) -> Response:
         text = f"The circuit breaker {NAME} is {found.state}."
         raise Problem("circuit-open", text, retry_after_s=found.retry_after_s, breaker=NAME, circuitState=found.state)
     if not isinstance(found, Found):
-        raise Problem("external-error")
+        raise Problem("external-error", headers={"Proxy-Status": _whose_fault(services)})
     members: dict[str, Any] = {
         "data": msgspec.Raw(found.entry.body),
         "timestamp": rfc3339(datetime.fromtimestamp(found.entry.stored, UTC)),
@@ -88,6 +88,11 @@ async def put_behaviour(services: Deps, who: Who, body: BehaviourBody) -> Behavi
     await recorded(services, who, "admin.action", ("external", NAME), body.model_dump(by_alias=True))
     await services.external.behaviour.write(behaviour)
     return _answer(behaviour)
+
+
+def _whose_fault(services: Services) -> str:
+    """RFC 9209: this api works, what it asked does not; the balancer's breakers go by it (docs/adr/0005)."""
+    return f'api-{services.settings.instance_id}; error=destination_unavailable; next-hop="{NAME}"'
 
 
 def _demo_only(services: Services) -> None:

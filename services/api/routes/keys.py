@@ -28,6 +28,7 @@ from services.api.models import (
     dump,
     pagination,
 )
+from services.api.numbers import Integer
 from services.api.paging import Paging
 from services.api.repository import keys as repository
 from services.api.repository.keys import KeyFilter
@@ -45,10 +46,10 @@ Scope = Literal["read", "write", "keys", "admin:read", "admin:write", "*", "admi
 Name = Annotated[PlainText, Field(min_length=1, max_length=100)]
 Scopes = Annotated[list[Scope], Field(min_length=1, max_length=7)]
 TierName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
-Days = Annotated[int, Field(ge=1, le=365)]
+Days = Annotated[int, Field(ge=1, le=365), Integer]
 UserId = Annotated[str, Field(pattern=f"^{UUID.pattern}$")]
 Status = Literal["active", "expiring", "expired", "revoked"]
-Reason = Annotated[str | None, Query(max_length=500)]
+Reason = Annotated[PlainText | None, Query(max_length=500)]
 
 
 class CreateKey(ApiModel):
@@ -75,7 +76,7 @@ class ChangeKey(ApiModel):
 
 
 class RotateKey(ApiModel):
-    grace_seconds: Annotated[int, Field(ge=0, le=604_800)] = 86_400
+    grace_seconds: Annotated[int, Field(ge=0, le=604_800), Integer] = 86_400
 
 
 class KeyPage(AnswerModel):

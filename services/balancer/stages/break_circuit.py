@@ -18,7 +18,9 @@ from services.http1.exchange import Exchange
 from services.http1.heads import UpstreamHead
 
 NO_PERMIT: Final = 0
-FAILED_STATUSES: Final = frozenset((500, 502, 504))
+# answers that are failures → the field with which the endpoint says that it works itself (docs/adr/0005): its own next
+# hop failed, or it is overloaded; b"" is in no head
+EXCUSES: Final = {500: b"", 502: b"proxy-status", 503: b"retry-after", 504: b""}
 
 # a failure's kind → the breaker's verdict, the place in Endpoint.outcomes
 KINDS: Final = {
@@ -33,8 +35,11 @@ KINDS: Final = {
 
 
 def failed(status: int, head: UpstreamHead) -> bool:
-    """Is this answer a failure of the endpoint? Not 501, not overload (503 that says when to come back), never 4xx."""
-    return status in FAILED_STATUSES or (status == 503 and b"retry-after" not in head.special)
+    """Is this answer a failure of the endpoint? Not overload (503 that says when to come back), not a 502 that says
+    whose fault it is, never 501 or 4xx.
+    """
+    excuse = EXCUSES.get(status)
+    return excuse is not None and excuse not in head.special
 
 
 class BreakCircuit:

@@ -58,7 +58,8 @@ class Connection(asyncio.Protocol):
         self._waiter = asyncio.get_running_loop().create_future()
         self.transport.write(data)
         try:
-            return await asyncio.wait_for(self._waiter, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await self._waiter
         except TimeoutError:
             self.close()
             raise ConnectionError(f"no answer within {timeout_s} s") from None

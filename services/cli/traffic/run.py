@@ -35,8 +35,8 @@ async def _until_stopped(instance: Instance, factor: float, *, once: bool) -> in
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    work = asyncio.ensure_future(_demo(instance, factor, once=once))
-    stopping = asyncio.ensure_future(stop.wait())
+    work = asyncio.ensure_future(_demo(instance, factor, once=once))  # noqa: TID251  # awaited below
+    stopping = asyncio.ensure_future(stop.wait())  # noqa: TID251  # cancelled below
     await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if not work.done():

@@ -134,7 +134,7 @@ async def beside(work: Awaitable[None], act: Callable[[], Awaitable[None]], afte
         await asyncio.sleep(after_s)
         await act()
 
-    doing = asyncio.ensure_future(later())
+    doing = asyncio.ensure_future(later())  # noqa: TID251  # awaited below
     try:
         await work
         await doing

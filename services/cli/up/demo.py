@@ -40,7 +40,7 @@ class Demo:
                 start_new_session=True,
                 preexec_fn=tie_to_parent(signal.SIGKILL),
             )
-        self._relay = asyncio.ensure_future(self._relayed(self._process))
+        self._relay = asyncio.ensure_future(self._relayed(self._process))  # noqa: TID251  # awaited by stop
 
     async def _relayed(self, process: asyncio.subprocess.Process) -> None:
         if process.stdout is None:
@@ -60,7 +60,8 @@ class Demo:
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
         try:
-            await asyncio.wait_for(self._process.wait(), STOP_S)
+            async with asyncio.timeout(STOP_S):
+                await self._process.wait()
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

@@ -48,7 +48,7 @@ class Processes:
             log = f"its whole log, with --data-dir DIR: DIR/logs/{error.instance}.log"
             raise CliError("E107", f"{error.instance} is not ready: {error.why}", lines, log) from None
         controller = Controller(self._backend, self._ports, version=own())
-        self._controller = asyncio.ensure_future(controller.run())
+        self._controller = asyncio.ensure_future(controller.run())  # noqa: TID251  # `failure` tells
 
     def _told(self, event: Event) -> None:
         self._happened(event.reason, event.message)

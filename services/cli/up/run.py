@@ -105,8 +105,8 @@ class Up:
     @staticmethod
     async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
         """True when `work` is done, False when it was stopped before."""
-        doing = asyncio.ensure_future(work)
-        stopping = asyncio.ensure_future(stop.wait())
+        doing = asyncio.ensure_future(work)  # noqa: TID251  # its failure is raised below
+        stopping = asyncio.ensure_future(stop.wait())  # noqa: TID251  # cancelled below
         await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not doing.done():
@@ -200,7 +200,8 @@ class Up:
             await self.demo.start()
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), LOOK_S)
+                async with asyncio.timeout(LOOK_S):
+                    await stop.wait()
             if self.processes is not None and (failure := self.processes.failure()) is not None:
                 raise CliError("E107", "the controller failed", repr(failure), f"see {self.ready.folder.logs}")
             if self.stores is not None and not stop.is_set():

@@ -66,7 +66,8 @@ class Stores:
 
 async def start(options: Options, ready: Ready) -> Stores:
     """Both side by side. If one fails, the other is ended."""
-    tasks = [asyncio.ensure_future(job) for job in (_postgres(options, ready), _valkey(options, ready))]
+    jobs = (_postgres(options, ready), _valkey(options, ready))
+    tasks = [asyncio.ensure_future(job) for job in jobs]  # noqa: TID251  # gathered below
     try:
         await asyncio.gather(*tasks)
     except BaseException as error:

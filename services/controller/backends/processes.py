@@ -162,7 +162,7 @@ class ProcessBackend:
 
     async def changed(self, timeout_s: float) -> set[Key]:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):  # 3.11's wait_for loses a cancel that comes with the event
+            async with asyncio.timeout(timeout_s):
                 await self._wake.wait()
         woke = self._wake.is_set()
         self._wake.clear()

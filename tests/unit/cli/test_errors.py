@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from services.cli.errors import FAILED, REFUSED, UNREACHABLE, CliError, ProblemsError
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_every_code_has_its_heading() -> None:
+    """docs/troubleshooting.md has a section for each code the source can print, in order, and for no other; each says
+    what, why and what to do.
+    """
+    source = "".join(path.read_text() for path in (ROOT / "services").rglob("*.py"))
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    coded = re.findall(r"^## (E\d{3}) .+?(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    assert coded == sorted(set(re.findall(r'"(E\d{3})"', source)))
+    for section in page.split("\n## ")[1:]:
+        assert re.findall(r"^- \*\*(\w+)\*\*", section, re.MULTILINE) == ["Says", "Why", "Do"], section
 
 
 @pytest.mark.parametrize(

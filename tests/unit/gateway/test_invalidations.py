@@ -28,7 +28,7 @@ def invalidations(told):
 @pytest.mark.parametrize(
     ("payload", "expected"),
     [
-        ("key:abc", ["keys forget_key abc"]),
+        ("key:abc", ["keys forget abc"]),
         ("sess:123", ["sessions forget 123"]),
         ("user:u-1", ["keys forget_user u-1", "sessions forget_user u-1"]),
         ("override:ip:1.2.3.4", ["limiter forget ip:1.2.3.4", "overrides reload"]),

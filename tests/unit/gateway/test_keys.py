@@ -6,8 +6,8 @@ import pytest
 
 from services.core.credentials import key_hash, make_key
 from services.gateway.identity import Denied, Identity
-from services.gateway.keys import AWAY, INVALID, Found, Keys
-from services.gateway.lookups import FLIGHTS
+from services.gateway.keys import INVALID, Keys
+from services.gateway.lookups import AWAY, FLIGHTS, Found
 from services.runtime.metrics import Counter
 from tests.harness.wait import eventually
 from tests.unit.gateway.doubles import PEPPER, Store, key_row, metrics
@@ -174,10 +174,10 @@ async def test_stale_use_ends_with_the_key_itself(bench):
 async def test_a_message_drops_the_entry(bench):
     """After `key:<id>` or `user:<uuid>` the next use asks Postgres."""
     await bench.ask()
-    bench.keys.forget_key("1" * 10)
+    bench.keys.forget("1" * 10)
     await bench.ask()
     assert bench.store.calls == 1
-    bench.keys.forget_key(ID)
+    bench.keys.forget(ID)
     await bench.ask()
     bench.keys.forget_user("00000000-0000-0000-0000-000000000001")
     await bench.ask()
@@ -199,7 +199,7 @@ async def test_a_message_during_a_look_up_is_not_lost(bench):
     """What was read before the change serves who waits and is not kept."""
     answer: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
     bench.keys.ask(KEY, answer.set_result)
-    bench.keys.forget_key(ID)
+    bench.keys.forget(ID)
     assert isinstance(await answer, Identity)
     assert bench.keys.get(KEY, bench.now) is None
 

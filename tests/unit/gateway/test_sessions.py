@@ -6,7 +6,8 @@ import pytest
 
 from services.core.credentials import make_session, session_id
 from services.gateway.identity import Identity
-from services.gateway.sessions import AWAY, INVALID, Found, Sessions, session_identity
+from services.gateway.lookups import AWAY, Found
+from services.gateway.sessions import INVALID, Sessions, session_identity
 from services.runtime.redis_batch import LOST
 from tests.unit.gateway.doubles import PEPPER, Batch
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -154,6 +157,43 @@ async def test_refused_connect() -> None:
     assert len(failures) == 2
     assert heard == [False], "no connect while it is left alone"
     pool.close()
+
+
+async def test_our_own_stall_is_no_connect_timeout(server: asyncio.Server) -> None:
+    """A loop that stood still for longer than a connect may take finds its connections made, not timed out; the
+    endpoint is not left alone for it, which would be 503 no-backend for everybody meanwhile.
+    """
+    failures: list[Failure] = []
+    heard: list[bool] = []
+    deadlines = Deadlines(connect_s=0.2)
+    pool = Pool("127.0.0.1", server.sockets[0].getsockname()[1], Limits(), deadlines, on_connect=heard.append)
+    asked = [exchange(failures) for _ in range(40)]
+    for x in asked:
+        pool.start(x, HEAD)
+    await asyncio.sleep(0)  # the connects have begun
+    time.sleep(0.3)  # noqa: ASYNC251  # the stall
+    await eventually(lambda: all(answers(x) for x in asked), 2, "all are answered")
+    assert (failures, pool.backoff_until, False in heard) == ([], 0.0, False)
+    pool.close()
+
+
+async def test_a_connect_that_hangs_times_out() -> None:
+    """An endpoint whose backlog is full says nothing: the connect ends after `connect_s`."""
+    failures: list[Failure] = []
+    with socket.socket() as full, contextlib.ExitStack() as queued:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(3):  # more than the backlog holds
+            one = queued.enter_context(socket.socket())
+            one.settimeout(0)
+            one.connect_ex(full.getsockname())
+        pool = Pool("127.0.0.1", full.getsockname()[1], Limits(), Deadlines(connect_s=0.2))
+        begun = time.monotonic()
+        pool.start(exchange(failures), HEAD)
+        await eventually(lambda: bool(failures), 2, "given up")
+        assert [failure.kind for failure in failures] == ["connect_timeout"]
+        assert 0.15 < time.monotonic() - begun < 1.0
+        pool.close()
 
 
 async def test_queue_is_bounded(server: asyncio.Server) -> None:

@@ -105,6 +105,35 @@ def test_the_gateways_rules(name, value, says):
     assert says in complaint(GatewaySettings, GATEWAY | {name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("API_SERVERS", BalancerSettings),
+        ("BALANCERS", GatewaySettings),
+        ("GATEWAY_PEERS", GatewaySettings),
+        ("FLEET", ApiSettings),
+    ],
+)
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("Localhost:3001", "'Localhost:3001' is not one of"),
+        ("http://ok:1,https://a:443", "'https://a:443' is not one of"),
+        ("http://a", "'http://a': no host:port"),
+        ("http://a:70000", "'http://a:70000': no host:port"),
+        ("http://a:1/path", "'http://a:1/path': an endpoint has no path"),
+        ("dns:a", "'dns:a': no host:port"),
+        ("file:", "'file:' is not one of"),
+        (",", "names no endpoint"),
+    ],
+)
+def test_endpoints_in_a_wrong_form_stop_the_process(name, kind, value, why):
+    """The line names the variable, its value, the part that is wrong and what would be right."""
+    text = complaint(kind, GATEWAY | {"FLEET": "http://a:1"} | {name: value})
+    assert text.startswith(f"{name}={value}: {why}")
+    assert text.endswith("http://host:port, file:path or dns:host:port")
+
+
 def test_what_is_required_is_named():
     """A missing secret has no default to fall back to."""
     assert complaint(BalancerSettings, {}) == "CONTROL_TOKEN: is required"

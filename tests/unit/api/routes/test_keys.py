@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from services.api.errors import Problem
-from services.api.routes.keys import ChangeKey, _expires
+from services.api.models import ApiModel, dump
+from services.api.routes.keys import ChangeKey, CreateKey, RotateKey, _expires
 from tests.unit.api.offline import claims, client, offline, signed
 
 USER = signed(claims("user"))
@@ -33,6 +35,23 @@ async def test_bodies(body: dict[str, Any]) -> None:
         answer = await http.post("/api/v1/keys", json=body, headers=USER)
     assert (answer.status_code, answer.json()["code"]) == (400, "VALIDATION_FAILED")
     assert answer.json()["details"]
+
+
+@pytest.mark.parametrize(("model", "member"), [(CreateKey, "expiresInDays"), (RotateKey, "graceSeconds")])
+def test_times_are_whole_numbers(model: type[ApiModel], member: str) -> None:
+    """As every whole number of a body: 30.0 is the integer 30; a fraction, text and true are refused."""
+    other = {"name": "x", "scopes": ["read"]} if model is CreateKey else {}
+    assert dump(model.model_validate({**other, member: 30.0}))[member] == 30
+    for wrong in (True, 1.5, "30", [30]):
+        with pytest.raises(ValidationError):
+            model.model_validate({**other, member: wrong})
+
+
+async def test_a_reason_is_plain_text() -> None:
+    """Postgres text holds no NUL: such a reason is refused, not a fault."""
+    async with client(offline()) as http:
+        answer = await http.delete("/api/v1/keys/0123456789?reason=%00", headers=USER)
+    assert (answer.status_code, answer.json()["details"][0]["pointer"]) == (400, "?reason")
 
 
 @pytest.mark.parametrize("key_id", ["x", "012345678i", "0123456789a", "%00", "' OR 1=1--", "x" * 1000])

@@ -45,6 +45,19 @@ async def test_overload_is_no_failure() -> None:
     assert (endpoint.switch.state, endpoint.failures) == (CLOSED, 0)
 
 
+async def test_a_502_that_names_the_failing_next_hop_is_no_failure() -> None:
+    """An endpoint that works and reports its own dependency keeps its breaker closed, and no other endpoint is asked:
+    that would only ask the dependency again. The same field excuses no other status.
+    """
+    bench = Bench(3)
+    endpoint = ask_until_open(bench, 502, proxy_status=b"api-1; error=destination_unavailable")
+    assert (endpoint.switch.state, endpoint.failures, endpoint.last_error) == (CLOSED, 0, "")
+    x = bench.send()
+    bench.answer(x, 502, proxy_status=b"api-1; error=destination_unavailable")
+    assert (x.tries, x.status) == (1, 502)
+    assert ask_until_open(Bench(3), 500, proxy_status=b"api-1; error=destination_unavailable").switch.state == OPEN
+
+
 async def test_deadlines_and_bad_answers_open_it_resets_alone_do_not() -> None:
     """A deadline or an invalid answer counts in the row; a reset counts in the window only."""
     for kind, state in (("deadline", OPEN), ("upstream_invalid", OPEN), ("upstream_reset", CLOSED)):
