@@ -72,14 +72,18 @@ def test_e105_a_file_in_the_way(tmp_path: Path) -> None:
 
 def test_leftovers_end_only_if_they_are_ours(tmp_path: Path) -> None:
     """A noted pid is ended when its command line names the folder; a pid that now is somebody else's is left alone."""
+    script = "import sys; print(flush=True); sys.stdin.read()"
     ours = subprocess.Popen(
-        [sys.executable, "-c", "import sys; sys.stdin.read()", str(tmp_path)], stdin=subprocess.PIPE
+        [sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
+    assert ours.stdin is not None
+    assert ours.stdout is not None
+    ours.stdout.readline()  # until then its command line may still be empty
     (tmp_path / "children.json").write_text(json.dumps([ours.pid, os.getpid()]))
     folder.end_leftovers(tmp_path)
     assert ours.wait(5) == -9
-    assert ours.stdin is not None
     ours.stdin.close()
+    ours.stdout.close()
     assert not (tmp_path / "children.json").exists()
 
 
