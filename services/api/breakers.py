@@ -1,8 +1,8 @@
 """This process's circuit breakers: how they show on the control port, how an admin moves them, what Prometheus
 counts.
 
-The breaker itself is core/breaker.py; here its monotonic times become times of day, and its transitions events and
-series. Called by external (which has the only one of the api), by the control port's routes and by the snapshot.
+The breaker itself is core/breaker.py, its row runtime/breakers.py; here its transitions become events and series.
+Called by external (which has the only one of the api), by the control port's routes and by the snapshot.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from time import monotonic, time
 from typing import Any, Final
 
 from services.core.breaker import OPEN, STATE_NAMES, Breaker, BreakerConfig, Transition
+from services.runtime.breakers import describe, state_of
 from services.runtime.metrics import Metrics
-from services.runtime.vitals import Events, rfc3339
+from services.runtime.vitals import Events
 from services.schema.snapshot import BreakerState
 
 RESULTS: Final = ("success", "failure", "rejected", "timeout")
@@ -74,38 +75,11 @@ class Breakers:
         return {name: self.describe(breaker) for name, breaker in self._breakers.items()}
 
     def describe(self, breaker: Breaker) -> dict[str, Any]:
-        """One row of `~/admin/circuit-breakers`, this process's part."""
-        breaker.expire(self._clock())
-        return {
-            "name": breaker.name,
-            "state": STATE_NAMES[breaker.state],
-            "failures": breaker.row,
-            "lastFailure": self._at(breaker.last_failure_at) if breaker.last_failure_at >= 0 else None,
-            "forced": bool(breaker.forced),
-            "since": self._at(breaker.since),
-            "reason": breaker.reason,
-            "retryAt": self._at(breaker.until) if breaker.state == OPEN else None,
-            "stats": {
-                "totalCalls": breaker.calls + breaker.rejected,
-                "successfulCalls": breaker.succeeded,
-                "failedCalls": breaker.failed,
-                "rejectedCalls": breaker.rejected,
-                "stateChanges": [
-                    {"from": STATE_NAMES[t.source], "to": STATE_NAMES[t.target], "timestamp": self._at(t.at)}
-                    for t in breaker.transitions
-                ],
-            },
-        }
+        return describe(breaker, self._clock(), self._wall())
 
     def snapshot(self) -> tuple[BreakerState, ...]:
         """The snapshot's `breakers`."""
-        rows = map(self.describe, self._breakers.values())
-        return tuple(
-            BreakerState(r["name"], r["state"], r["since"], r["reason"], r["forced"], r["retryAt"]) for r in rows
-        )
-
-    def _at(self, moment: float) -> str:
-        return rfc3339(self._wall() - (self._clock() - moment))
+        return tuple(map(state_of, self.all().values()))
 
     def _states(self) -> Mapping[tuple[str, ...], float]:
         for breaker in self._breakers.values():

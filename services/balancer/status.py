@@ -16,11 +16,12 @@ from typing import Any, Final
 from services.balancer.endpoints import HEALTHY, IN_SERVICE, Endpoint
 from services.balancer.fleet import Fleet
 from services.core.balancing import slow_start_weight
-from services.core.breaker import OPEN, STATE_NAMES, Breaker
+from services.core.breaker import STATE_NAMES, Breaker
 from services.core.verdicts import Answer
+from services.runtime import breakers as runtime_breakers
 from services.runtime.discovery import authority
 from services.runtime.vitals import rfc3339
-from services.schema.snapshot import BreakerState, EndpointState
+from services.schema.snapshot import EndpointState
 
 JSON: Final = (b"Content-Type: application/json\r\n", b"Cache-Control: no-store\r\n")
 
@@ -71,38 +72,12 @@ def breakers(fleet: Fleet) -> dict[str, dict[str, Any]]:
 
 
 def describe(breaker: Breaker) -> dict[str, Any]:
-    """One row of `~/admin/circuit-breakers`, this process's part."""
-    now = monotonic()
-    breaker.expire(now)
-    return {
-        "name": breaker.name,
-        "state": STATE_NAMES[breaker.state],
-        "failures": breaker.row,
-        "lastFailure": _at(breaker.last_failure_at, now) if breaker.last_failure_at >= 0 else None,
-        "forced": bool(breaker.forced),
-        "since": _at(breaker.since, now),
-        "reason": breaker.reason,
-        "retryAt": _at(breaker.until, now) if breaker.state == OPEN else None,
-        "stats": {
-            "totalCalls": breaker.calls + breaker.rejected,
-            "successfulCalls": breaker.succeeded,
-            "failedCalls": breaker.failed,
-            "rejectedCalls": breaker.rejected,
-            "stateChanges": [
-                {"from": STATE_NAMES[one.source], "to": STATE_NAMES[one.target], "timestamp": _at(one.at, now)}
-                for one in breaker.transitions
-            ],
-        },
-    }
+    return runtime_breakers.describe(breaker, monotonic(), time())
 
 
 def snapshot_parts(fleet: Fleet) -> dict[str, Any]:
-    rows = (describe(breaker) for breaker in _switches(fleet))
     return {
-        "breakers": tuple(
-            BreakerState(row["name"], row["state"], row["since"], row["reason"], row["forced"], row["retryAt"])
-            for row in rows
-        ),
+        "breakers": tuple(runtime_breakers.state_of(describe(breaker)) for breaker in _switches(fleet)),
         "endpoints": tuple(EndpointState(endpoint.id, endpoint.state) for endpoint in fleet.endpoints.values()),
     }
 
@@ -153,7 +128,3 @@ def answer(status: int, body: dict[str, Any]) -> Answer:
 
 def _switches(fleet: Fleet) -> Iterable[Breaker]:
     return [endpoint.switch for endpoint in fleet.endpoints.values()]
-
-
-def _at(moment: float, now: float) -> str:
-    return rfc3339(time() - (now - moment))

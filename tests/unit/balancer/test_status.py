@@ -58,16 +58,6 @@ async def test_breakers() -> None:
     assert [(one.id, one.state) for one in parts["endpoints"]] == [("api-1", "healthy"), ("api-2", "healthy")]
 
 
-async def test_a_forced_breaker_shows_lifted_when_its_time_is_over() -> None:
-    """Nobody needs to call for it to be seen closed."""
-    bench = Bench(1)
-    breaker, now = bench.endpoint("api-1").switch, monotonic()
-    breaker.force("open", now + 60, "test", now)
-    assert status.describe(breaker)["forced"] is True
-    breaker.forced_until = now
-    assert status.describe(breaker)["state"] == "closed"
-
-
 async def test_upstream_of_explain() -> None:
     """Forward while somebody takes requests, else the problem a request would get; nothing is counted as refused."""
     bench = Bench(1)
