@@ -28,6 +28,7 @@ EXIT_FAILED: Final = 1
 EXIT_UNFIT: Final = 2
 EXIT_MISSING: Final = 3
 EXIT_INTERRUPTED: Final = 130
+ENDINGS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -52,9 +53,17 @@ def quiet() -> None:
 
 
 def interruptible() -> None:
-    """What would end us ends us as Ctrl-C does: children first, then the folders."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+    """What would end us ends us as Ctrl-C does: children first, then the folders. A shell's background job begins with it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in ENDINGS:
+        signal.signal(number, _end)
+
+
+def _end(*_: object) -> None:
+    """Once: `timeout` and others send it to us and to our group, and the second one would break off the ending."""
+    for number in ENDINGS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.raise_signal(signal.SIGINT)
 
 
 def main() -> int:
