@@ -23,7 +23,7 @@ from tests.load.bench.report import Row
 from tests.load.bench.run import Choice, run, say
 from tests.load.bench.scenarios import SCENARIOS
 
-ROUND_S: Final = 4.0
+ROUND_S: Final = 4
 EXIT_FAILED: Final = 1
 EXIT_UNFIT: Final = 2
 EXIT_MISSING: Final = 3
@@ -38,7 +38,14 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     named = f"only these of {', '.join(SCENARIOS)}"
     parser.add_argument("--scenario", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), metavar="NAME", help=named)
     parser.add_argument("--proxy", nargs="+", default=[], metavar="NAME", help="only these rows, as in: balancer nginx")
-    parser.add_argument("--seconds", type=float, default=ROUND_S, help="of one round (%(default)s)")
+    parser.add_argument(
+        "--seconds",
+        type=int,
+        choices=range(1, 61),
+        default=ROUND_S,
+        metavar="N",
+        help="whole ones, of a round (%(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="the last line is the report as one JSON object")
     parser.add_argument("--gate", action="store_true", help="exit 1 on a missed target, 3 on a missing peer")
     return parser.parse_args(argv)

@@ -56,7 +56,7 @@ def to_round(said: Said, used: Cpu, store: Cpu, busy_s: float, rss_kib: int) -> 
     )
 
 
-async def measured(bench: Bench, row: Load, seconds: float, core: int) -> Round:
+async def measured(bench: Bench, row: Load, seconds: int, core: int) -> Round:
     """Raises LoadError if an answer was not the expected one."""
     return await quietest(lambda: _once(bench, row, seconds, core))
 
@@ -71,7 +71,7 @@ async def quietest(once: Callable[[], Awaitable[Round]]) -> Round:
     return best
 
 
-async def _once(bench: Bench, row: Load, seconds: float, core: int) -> Round:
+async def _once(bench: Bench, row: Load, seconds: int, core: int) -> Round:
     lane = bench.lanes[row.lane]
     pids, store = proc.tree(lane.pid), [lane.store_pid] if lane.store_pid else []
     used, store_used, busy_s = proc.cpu_of(pids), proc.cpu_of(store), proc.core_busy_s(core)
@@ -83,7 +83,7 @@ async def _once(bench: Bench, row: Load, seconds: float, core: int) -> Round:
     return to_round(said, used, store_used, busy_s, proc.rss_kib(pids))
 
 
-async def warm(bench: Bench, row: Load, seconds: float) -> None:
+async def warm(bench: Bench, row: Load, seconds: int) -> None:
     """Fills caches (and uses up what is to be refused), then looks at one answer whole: wrk would count any 200 or 3xx."""
     lane, keys = bench.lanes[row.lane], bench.keys[row.keys]
     await wrk.run(lane.port, keys, row.connections, seconds)

@@ -21,7 +21,7 @@ from tests.load.bench.report import Row
 from tests.load.bench.scenarios import SCENARIOS, Bench, Idle, Load
 from tests.load.bench.wrk import LoadError
 
-WARM_UP_S: Final = 2.0
+WARM_UP_S: Final = 2
 ROUNDS: Final = 3
 
 
@@ -31,7 +31,7 @@ class Choice:
 
     scenarios: Sequence[str]
     proxies: Sequence[str]
-    seconds: float
+    seconds: int
 
     def rows(self, scenario: str, lanes: Sequence[str]) -> list[tuple[Row, Load | Idle]]:
         """Those whose lane is there."""
@@ -94,7 +94,7 @@ async def _take_idle(pairs: Sequence[tuple[Row, Load | Idle]], peers: Peers, fle
                 say(f"idle {row.proxy}: {row.held.each_kib:.2f} KiB each of {row.held.connections}")
 
 
-async def _take_loads(pairs: Sequence[tuple[Row, Load | Idle]], bench: Bench, peers: Peers, seconds: float) -> None:
+async def _take_loads(pairs: Sequence[tuple[Row, Load | Idle]], bench: Bench, peers: Peers, seconds: int) -> None:
     """A warm-up each, then the rounds in turn, so that what the machine does meanwhile hits all alike."""
     loads = [(row, what) for row, what in pairs if isinstance(what, Load)]
     for row, what in loads:

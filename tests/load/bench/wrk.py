@@ -68,9 +68,9 @@ def wrong(said: Said, expect: int) -> str:
     return f"{unexpected} of {said.requests} answers are not {expect}" if unexpected else ""
 
 
-async def run(port: int, keys: Path, connections: int, seconds: float) -> Said:
+async def run(port: int, keys: Path, connections: int, seconds: int) -> Said:
     """Load with GETs of five fields, the file's keys in turn."""
-    argv = ["-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", "-s", str(SCRIPT), f"http://127.0.0.1:{port}"]
+    argv = ["-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(SCRIPT), f"http://127.0.0.1:{port}"]
     process = await asyncio.create_subprocess_exec(
         program("wrk") or "wrk",
         *argv,
