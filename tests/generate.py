@@ -1,6 +1,7 @@
 """`./dev generate [NAME…] [--check]`: writes every generated file from its source; `--check` writes nothing and fails on a difference.
 
-Each generator is a function that returns {path: content}. `locks` is run by name only, since it asks the package registry;
+Each generator is a function that returns {path: content}. Run by name only: `locks`, since it asks the package registry, and `golden`,
+the CRD that later ones must stay compatible with: before a release it may be written anew, after it a new version's stands beside it.
 `--check` leaves out those that need a server.
 """
 
@@ -18,6 +19,7 @@ LOCKS = ("dev", "embedded")
 
 Generator = Callable[[], Mapping[str, str]]
 GENERATORS: dict[str, Generator] = {**generators.GENERATORS}
+ON_REQUEST: dict[str, Generator] = {**generators.ON_REQUEST}
 
 
 def locks() -> None:
@@ -48,9 +50,13 @@ def main() -> int:
         names.remove("locks")
         if not names:
             return 0
+    known = GENERATORS | ON_REQUEST
+    if unknown := [name for name in names if name not in known]:
+        print(f"./dev generate: no {unknown[0]!r}; there are {', '.join([*known, 'locks'])}", file=sys.stderr)
+        return 2
     stale = []
     for name in names or [n for n in GENERATORS if not (check and n in generators.NEED_A_SERVER)]:
-        for path, content in GENERATORS[name]().items():
+        for path, content in known[name]().items():
             file = ROOT / path
             if file.exists() and file.read_text() == content:
                 continue

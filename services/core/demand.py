@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 RATIO_TYPES = frozenset({"P95Latency", "LoopLag"})
 """Types whose value does not add up over pods."""
+SNAPSHOT_TYPES = RATIO_TYPES | {"InFlight", "RPS", "CPU"}
+"""Types that are read from snapshots; of others nothing can be said here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Demand:
 def demand(kind: str, pods: Sequence[Reading], callers: Sequence[Reading], target_milli: int) -> Demand:
     """The value of metric `kind` over ready `pods`; `callers` are the ready pods of the component before it."""
     fresh = [pod for pod in pods if pod.fresh]
+    if kind not in SNAPSHOT_TYPES:
+        return Demand(0, 0, len(fresh), len(pods), missing=True)
     seen = [caller for caller in callers if caller.fresh]
     value = _ratio(kind, fresh) if kind in RATIO_TYPES else _sum(kind, fresh, seen)
     if not fresh or 2 * len(fresh) < len(pods) or not _sane(fresh, seen) or not math.isfinite(value):

@@ -14,6 +14,7 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, ValidationError
 
 from services.schema.documents import Path
+from services.schema.rules import BROKEN
 
 _FOLLOW_UPS: Final = frozenset({"default_factory_not_called"})
 """What only repeats that an earlier field of the same object was wrong; so does a list's error beside an item's."""
@@ -71,6 +72,8 @@ def _fault(found: Any, model: type[BaseModel]) -> Fault:
         return Fault(path, f"{_shown(value)} is not one of its values", _either(names), nearest_name(str(value), names))
     if kind == "value_error":
         return Fault(path, str(context["error"]))
+    if kind == BROKEN:
+        return Fault((*path, *filter(None, context["field"].split("."))), context["said"])
     return Fault(path, f"{_shown(value)} is refused", _expected(kind, context))
 
 

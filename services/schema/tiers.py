@@ -21,6 +21,7 @@ from pydantic.alias_generators import to_camel
 
 from services.schema.documents import DocumentError, load
 from services.schema.faults import dotted, faults_of
+from services.schema.rules import rule
 
 MAX_BYTES: Final = 64 * 1024
 MAX_QUOTA_WINDOW_MS: Final = 2**53
@@ -37,7 +38,8 @@ OnStoreFailure = Literal["local", "open", "closed"]
 Criticality = Literal["sheddable", "sheddable-plus", "critical", "critical-plus"]
 Int = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=32)]
+WORD: Final = r"^[a-z][a-z0-9-]*$"
+Word = Annotated[str, Field(pattern=WORD, max_length=32)]
 Match = Annotated[str, Field(min_length=3, max_length=256)]
 
 
@@ -65,18 +67,31 @@ def _usual_algorithm(data: dict[str, Any]) -> Algorithm:
 class Policy(Strict):
     """`quota` units per `window` seconds, for each identifier by itself."""
 
-    name: Word
-    quota: Int = Field(ge=1, le=1_000_000_000)
-    window: Int = Field(ge=1, le=DAY_S)
-    algorithm: Algorithm = Field(default_factory=_usual_algorithm)
-    mode: Mode = "enforce"
-    on_store_failure: OnStoreFailure = "local"
+    name: Word = Field(description="Its name in counters and answers; unique in the document.")
+    quota: Int = Field(ge=1, le=1_000_000_000, description="Units that may be spent in one window.")
+    window: Int = Field(ge=1, le=DAY_S, description="Length of the window, in seconds.")
+    algorithm: Algorithm = Field(
+        default_factory=_usual_algorithm,
+        description="sliding: a sliding counter. gcra: spread evenly. calendar: UTC days (window 86400). "
+        "log: exact, for quotas up to 1000. Absent: gcra for a window of 1 s, else sliding.",
+    )
+    mode: Mode = Field("enforce", description="enforce; shadow: counted, refuses nobody; off: as if absent.")
+    on_store_failure: OnStoreFailure = Field(
+        "local",
+        description="Without the counters' store: local counts in each gateway its share, open admits, closed refuses.",
+    )
+
+    @rule(
+        "R16",
+        "self.quota * self.window <= 9007199254740",  # times 1000 within 2^53
+        "quota {self.quota} with window {self.window} cannot be counted exactly; their product is at most 9007199254740",
+        "quota",
+    )
+    def _exact(self) -> bool:
+        return self.quota * self.window * 1000 <= MAX_QUOTA_WINDOW_MS
 
     @model_validator(mode="after")
-    def _exact(self) -> Self:
-        if self.quota * self.window * 1000 > MAX_QUOTA_WINDOW_MS:
-            most = MAX_QUOTA_WINDOW_MS // (self.window * 1000)
-            raise ValueError(f"quota {self.quota} in {self.window} s cannot be counted exactly; quota at most {most}")
+    def _fits_its_algorithm(self) -> Self:
         if self.algorithm == "calendar" and self.window != DAY_S:
             raise ValueError(f"algorithm calendar counts UTC days; write window: {DAY_S}")
         if self.algorithm == "log" and self.quota > MAX_LOG_QUOTA:
@@ -85,11 +100,13 @@ class Policy(Strict):
 
 
 class Tier(Strict):
-    """What one kind of subscriber may do; `concurrency` caps each one's requests in flight (None = no cap)."""
+    """What one kind of subscriber may do."""
 
-    name: Word
-    criticality: Criticality
-    concurrency: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None
+    name: Word = Field(description="Its name.")
+    criticality: Criticality = Field(description="What is shed first when the platform is overloaded: sheddable.")
+    concurrency: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = Field(
+        None, description="Requests in flight per subscriber, over all gateways; absent: no cap."
+    )
     policies: tuple[Policy, ...] = Field(min_length=1, max_length=8)
 
     @field_validator("policies")
@@ -104,10 +121,14 @@ class Tier(Strict):
 class RouteRule(Strict):
     """What a request to `match` costs, how much it matters, and a policy of its own beside the tier's."""
 
-    match: Match
-    cost: Annotated[int, Field(strict=True, ge=0, le=1000)] | None = None
-    criticality: Criticality | None = None
-    policy: Policy | None = None
+    match: Match = Field(
+        description="Method in capitals, or *; a space; the path: {name} stands for one segment, * at the end for any tail."
+    )
+    cost: Annotated[int, Field(strict=True, ge=0, le=1000)] | None = Field(
+        None, description="Units that one request spends; 0 = exempt, absent: 1."
+    )
+    criticality: Criticality | None = Field(None, description="In place of the subscriber's tier's.")
+    policy: Policy | None = Field(None, description="A limit of its own, beside the tier's.")
 
     @field_validator("match")
     @classmethod
@@ -132,27 +153,30 @@ def _segment(match: str, segment: str) -> None:
 
 
 class BreakerPolicy(Strict):
-    """When the balancer stops sending to an endpoint, and how it tries again; `failure_threshold` 0 = off."""
+    """When the balancer stops sending to an endpoint, and how it tries again."""
 
-    failure_threshold: Int = Field(default=5, ge=0, le=1000)
-    open_seconds: Int = Field(default=30, ge=1, le=600)
-    half_open_successes: Int = Field(default=3, ge=1, le=100)
-    half_open_concurrency: Int = Field(default=1, ge=1, le=100)
-    window_seconds: Int = Field(default=10, ge=1, le=600)
-    minimum_calls: Int = Field(default=20, ge=1, le=100_000)
-    failure_ratio: Number = Field(default=0.5, ge=0.01, le=1)
-    slow_call_seconds: Int = Field(default=5, ge=1, le=600)
-    slow_call_ratio: Number = Field(default=0.8, ge=0.01, le=1)
-    max_open_seconds: Int = Field(default=300, ge=1, le=3600)
-    max_ejected_percent: Int = Field(default=50, ge=0, le=100)
+    failure_threshold: Int = Field(5, ge=0, le=1000, description="Failures in a row that open it; 0 = off.")
+    open_seconds: Int = Field(30, ge=1, le=600, description="Seconds it stays open the first time.")
+    half_open_successes: Int = Field(3, ge=1, le=100, description="Successes in a row that close it again.")
+    half_open_concurrency: Int = Field(1, ge=1, le=100, description="Requests at once while it tries again.")
+    window_seconds: Int = Field(10, ge=1, le=600, description="Seconds over which the two ratios are taken.")
+    minimum_calls: Int = Field(20, ge=1, le=100_000, description="Calls in the window before a ratio counts.")
+    failure_ratio: Number = Field(0.5, ge=0.01, le=1, description="Share of failed calls that opens it.")
+    slow_call_seconds: Int = Field(5, ge=1, le=600, description="Seconds from which a call counts as slow.")
+    slow_call_ratio: Number = Field(0.8, ge=0.01, le=1, description="Share of slow calls that opens it.")
+    max_open_seconds: Int = Field(300, ge=1, le=3600, description="Seconds it stays open at most, after many failures.")
+    max_ejected_percent: Int = Field(
+        50, ge=0, le=100, description="Percent of the endpoints that may be out of service at once."
+    )
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.open_seconds > self.max_open_seconds:  # operator.md R13
-            raise ValueError(
-                f"openSeconds {self.open_seconds} is above maxOpenSeconds {self.max_open_seconds}; lower the first"
-            )
-        return self
+    @rule(
+        "R13",
+        "self.openSeconds <= self.maxOpenSeconds",
+        "openSeconds {self.open_seconds} is above maxOpenSeconds {self.max_open_seconds}; lower the first",
+        "openSeconds",
+    )
+    def _ordered(self) -> bool:
+        return self.open_seconds <= self.max_open_seconds
 
 
 def _tier(name: str, criticality: Criticality, quota: int, burst: int = 0) -> Tier:
@@ -229,11 +253,11 @@ def _name_faults(spec: TiersSpec) -> Iterator[str]:
 
 def _cost_faults(spec: TiersSpec) -> Iterator[str]:
     charged = [policy for tier in spec.tiers for policy in tier.policies if policy.mode != "off"]
-    for index, rule in enumerate(spec.routes):
-        own = [rule.policy] if rule.policy and rule.policy.mode != "off" else []
+    for index, route in enumerate(spec.routes):
+        own = [route.policy] if route.policy and route.policy.mode != "off" else []
         for policy in (*charged, *own):
-            if (rule.cost or 0) > policy.quota:
-                yield f"routes[{index}].cost: {rule.cost} is above quota {policy.quota} of {policy.name!r}; lower it"
+            if (route.cost or 0) > policy.quota:
+                yield f"routes[{index}].cost: {route.cost} is above quota {policy.quota} of {policy.name!r}; lower it"
                 break
 
 

@@ -6,6 +6,7 @@ changed since. A result that differs from what was decided is a bug: exit 1.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any, Final
 
 from services.cli import instance as instances
@@ -15,7 +16,7 @@ from services.cli.output import ANSI_BOLD, ANSI_GREEN, ANSI_RED, Format, clean, 
 from services.core import autoscale
 from services.core.autoscale import Record
 from services.schema.scalable_api import target_milli
-from services.schema.status import ComponentStatus, DecisionInputs, DecisionMetric, LastDecision, StoredObject
+from services.schema.status import ComponentStatus, DecisionMetric, LastDecision, StoredObject
 
 
 def run(form: Format, component: str | None) -> int:
@@ -49,7 +50,9 @@ def record_of(decision: LastDecision) -> Record:
     """The core's record of what is stored; times are not needed to recompute."""
     i = decision.inputs
     inputs = autoscale.Inputs(
-        **{name: getattr(i, name) for name in DecisionInputs.model_fields if name not in ("min", "max", "mode")},
+        **{
+            f.name: getattr(i, f.name) for f in fields(autoscale.Inputs) if f.name not in ("minimum", "maximum", "mode")
+        },
         mode=i.mode,  # type: ignore[arg-type]  # replay takes any word; Auto, Recommend, Manual change the number
         minimum=i.min,
         maximum=i.max,

@@ -27,9 +27,9 @@ def test_p16_at_most_16_kib_trimmed_in_order(decisions, items, stale, history):
     """Decisions go first, then circuits beyond 16, stale names, history; equal inputs give equal bytes."""
     circuit = Circuit(name="n" * 250, component="balancer", state="Open", pods="1/1", since="t", reason="r" * 64)
     past = TierHistory(revision=1, hash="sha256:" + "0" * 64, at="t", outcome="Enforced")
-    component = ComponentStatus(name="api", mode="Auto", target="x", decisions=(CHANGE,) * decisions)
+    components = [ComponentStatus(name=n, mode="Auto", target="x", decisions=(CHANGE,) * decisions) for n in "abc"]
     status = Status(
-        components=(component,) * 3,
+        components=tuple(components),
         circuits=Circuits(open=items, items=(circuit,) * items),
         tiers=TiersStatus(pods=TierPods(stale=("p" * 60,) * stale), history=(past,) * history),
     )

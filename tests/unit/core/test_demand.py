@@ -69,3 +69,9 @@ def test_an_overflow_is_missing():
 def test_p9_the_order_of_pods_does_not_matter(pods, kind):
     """The same readings in any order."""
     assert demand(kind, pods, [], 1000) == demand(kind, [*PODS, BLIND], [], 1000)
+
+
+@pytest.mark.parametrize("kind", ["Prometheus", "QueueDepth"])
+def test_what_a_snapshot_does_not_carry_is_missing(kind):
+    """A query's number or a queue's length is not in flight requests by another name: it can lower nothing."""
+    assert demand(kind, [Reading(in_flight=7)], [], 1000) == Demand(0, 0, 1, 1, missing=True)

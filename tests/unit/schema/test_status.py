@@ -67,3 +67,9 @@ def test_conditions_are_found_by_type():
     assert found is not None
     assert found.reason == "x"
     assert status.condition("Accepted") is None
+
+
+def test_text_is_cut_at_its_bound():
+    """A long name that a pod reports keeps nothing else from being written."""
+    circuit = Circuit(name="n" * 300, component="balancer", state="Open", pods="1/1", since="t", reason="r" * 99)
+    assert (len(circuit.name), len(circuit.reason)) == (253, 64)

@@ -138,7 +138,7 @@ MANY = [{"name": f"p{n}", "quota": 100, "window": 60} for n in range(9)]
         (policy(quota=100.0), "expected a whole number"),
         (policy(window=0), "spec.tiers[0].policies[0].window: 0 is refused"),
         (policy(window=86_401), "expected at most 86400"),
-        (policy(quota=1_000_000_000, window=86_400), "cannot be counted exactly; quota at most 104249991"),
+        (policy(quota=1_000_000_000, window=86_400), "cannot be counted exactly; their product is at most 9007199254740"),
         (policy(algorithm="calendar"), "counts UTC days; write window: 86400"),
         (policy(algorithm="log", quota=1001), "quota at most 1000"),
         (policy(algorithm="fixed"), "expected one of sliding, gcra, calendar, log"),
