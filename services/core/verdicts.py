@@ -15,6 +15,16 @@ Fact = str | int | float | bool | tuple[str, ...]
 NO_FACTS: Final[Mapping[str, Fact]] = {}
 
 
+class Facts(dict[str, Fact]):
+    """Facts that many refusals share: their JSON is made once, and kept here by who makes it (http1/problems.py)."""
+
+    __slots__ = ("json",)
+
+    def __init__(self, facts: Mapping[str, Fact]) -> None:
+        super().__init__(facts)
+        self.json = b""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     r"""A request is turned away: problem type, metric reason, and what the client is told beyond the type's own texts.

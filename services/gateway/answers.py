@@ -6,7 +6,6 @@ The fields of the same names that an answer from behind brings are taken by the 
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 from services.gateway.cors import Cors
@@ -29,7 +28,7 @@ class AnswerHead:
         self._tail = VIA + SECURITY
 
     def __call__(self, x: Exchange) -> None:
-        ms = (time.monotonic() - x.started) * 1000 if x.started else 0.0
+        ms = (x.now - x.started) * 1000
         extra = x.extra
         extra.append(b"X-Request-ID: %b\r\nX-Response-Time: %.1fms\r\n%b" % (x.request_id, ms, self._tail))
         if x.head is None:

@@ -140,7 +140,7 @@ class Gateway:
             clock=time.monotonic,
             cache=self.series.key_cache,
         )
-        self.sessions = Sessions(self._batch, settings.api_key_peppers[0][1], time.monotonic)
+        self.sessions = Sessions(self._batch, time.monotonic)
         self._overrides = OverrideFeed(self._store, self.limiter.set_overrides, time.monotonic)
         invalidations = Invalidations(self.keys, self.sessions, self._overrides, self.limiter)
         self._subscription = Subscription(settings.redis_url, (CHANNEL,), invalidations.heard, invalidations.gap)
@@ -165,7 +165,7 @@ class Gateway:
             authenticate=authenticate,
             own=Own(self._rt.metrics, public=public),
             limit=LimitStage(self.limiter),
-            forward=Forward(self.balancers, clients, name, RetryBudget(time.monotonic())),
+            forward=Forward(self.balancers, name, RetryBudget(time.monotonic())),
             answer=AnswerHead(settings.instance_id, cors, settings.server_timing),
         )
         view = View(

@@ -12,6 +12,7 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Final
 
+from services.core.identity import network_identifier
 from services.http1.exchange import Exchange
 from services.runtime.settings import Network
 
@@ -20,12 +21,13 @@ ENTRIES_MAX: Final = 100  # an X-Forwarded-For longer than this is somebody's jo
 
 
 class Client:
-    """An address as text, whether its peer is trusted, and the forwarded lines that go on when it is not."""
+    """An address as text, its network's identifier, whether its peer is trusted, and the forwarded lines that go on when it is not."""
 
-    __slots__ = ("address", "lines", "trusted")
+    __slots__ = ("address", "lines", "network", "trusted")
 
     def __init__(self, address: str, *, trusted: bool, lines: bytes) -> None:
         self.address = address
+        self.network = network_identifier(address)
         self.trusted = trusted
         self.lines = lines  # X-Client-IP, X-Forwarded-For, -Proto
 

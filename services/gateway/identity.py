@@ -36,6 +36,7 @@ class Identity:
         "stale_of",
         "tier",
         "tier_source",
+        "views",
     )
 
     def __init__(self, identifier: str, tier: str, tier_source: str, claims: Claims | None = None) -> None:
@@ -44,6 +45,8 @@ class Identity:
         self.tier_source = tier_source  # key · user · anonymous
         self.claims = claims
         self.owner = f"user:{claims.sub}" if claims is not None and claims.sub else ""
+        # may it see what operators see: role viewer or admin, and the scope for it
+        self.views = claims is not None and claims.role in {"viewer", "admin"} and not VIEW.isdisjoint(claims.scp)
         self.ends: float = float("inf")  # when the credential itself expires
         self.header = b""
         self.signed_until = 0.0
@@ -53,12 +56,6 @@ class Identity:
     @property
     def anonymous(self) -> bool:
         return self.claims is None
-
-    @property
-    def views(self) -> bool:
-        """May see what operators see: role viewer or admin, and the scope for it."""
-        claims = self.claims
-        return claims is not None and claims.role in {"viewer", "admin"} and not VIEW.isdisjoint(claims.scp)
 
     def sign(self, now: float, wall: float, secret: bytes) -> None:
         """Make the header's line anew; due when `now` has reached `signed_until`. Anonymous has none."""

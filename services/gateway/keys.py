@@ -14,11 +14,12 @@ no wall clock.
 from __future__ import annotations
 
 import hmac
+import random
 import secrets
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from services.core.credentials import key_hash, parse_key
+from services.core.credentials import cache_key, key_hash, parse_key
 from services.core.identity import Claims
 from services.gateway.identity import Denied, Identity
 from services.gateway.lookups import AWAY, Entry, Flight, Found, Remembered, Waiter
@@ -28,7 +29,8 @@ from services.runtime.metrics import Counter
 from services.runtime.tasks import spawn
 
 NEGATIVE_S: Final = 5.0
-REFRESH_AT: Final = 0.75  # of the lifetime: 45 s of 60
+REFRESH_FROM: Final = 0.75  # of the lifetime: 45 s of 60. Those first seen in the same second are not read again …
+REFRESH_SPREAD: Final = 0.2  # … in the same second
 INVALID: Final = Denied("invalid-api-key")
 _DUMMY: Final = secrets.token_bytes(32)
 
@@ -59,12 +61,9 @@ class Keys(Remembered):
             cache.cell(name) for name in ("hit", "miss", "stale", "negative")
         )
 
-    def digest(self, credential: bytes) -> bytes:
-        return key_hash(self._newest, credential)
-
     def get(self, credential: bytes, now: float) -> Found | None:
         """The answer if it is known; None: `ask`."""
-        digest = self.digest(credential)
+        digest = cache_key(self._secret, credential)
         entry = self._entries.get(digest)
         if entry is None:
             return None if self._plausible(credential) is not None else INVALID
@@ -77,13 +76,13 @@ class Keys(Remembered):
         if now >= found.ends:
             return INVALID
         self._hit.n += 1
-        if now >= entry.refresh_at and not self._flights.flying(digest):
+        if now >= entry.refresh_at and self._flights.has_room(digest):
             self._take_off(credential, digest, entry.name, None)
         return found
 
     def ask(self, credential: bytes, waiter: Waiter[Found]) -> bool:
         """Look it up; `waiter` hears the answer later. False: too many look-ups are under way."""
-        digest = self.digest(credential)
+        digest = cache_key(self._secret, credential)
         self._miss.n += 1
         if self._flights.join(digest, waiter):
             return True
@@ -127,7 +126,8 @@ class Keys(Remembered):
         now, ttl = self._clock(), self._ttl_s
         if isinstance(found, Denied):
             return Entry(found, key_id, now + NEGATIVE_S, now, epoch)
-        return Entry(found, key_id, now + ttl, now + self._stale_s, epoch, now + REFRESH_AT * ttl)
+        again_s = ttl * (REFRESH_FROM + REFRESH_SPREAD * random.random())  # noqa: S311  # spread, no secret
+        return Entry(found, key_id, now + ttl, now + self._stale_s, epoch, now + again_s)
 
     def _last_good(self, digest: bytes) -> Found:
         now = self._clock()

@@ -10,6 +10,7 @@ change, so it serves those who wait and is not kept.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
@@ -47,8 +48,9 @@ class Flights(Generic[T]):
             flight.waiters.append(waiter)
         return flight is not None
 
-    def flying(self, digest: bytes) -> bool:
-        return digest in self._flights
+    def has_room(self, digest: bytes) -> bool:
+        """For one that nobody waits for: it is not under way, and half of the places stay free for those who wait."""
+        return digest not in self._flights and len(self._flights) < FLIGHTS // 2
 
     def open(self, digest: bytes, name: str, waiter: Waiter[T] | None) -> Flight[T] | None:
         """A new flight, None when there are too many."""
@@ -89,6 +91,7 @@ class Remembered:
         self._entries: Lru[Entry] = Lru(ENTRIES_MAX)
         self._flights: Flights[Found] = Flights()
         self._epoch = 0
+        self._secret = secrets.token_bytes(32)
 
     def forget(self, name: str) -> None:
         self._flights.soil(lambda flight: flight.name == name)

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from services.core.credentials import key_hash, parse_session, session_id
+from services.core.credentials import cache_key, parse_session, session_id
 from services.core.identity import Claims
 from services.gateway.identity import Denied, Identity
 from services.gateway.lookups import AWAY, Entry, Flight, Found, Remembered, Waiter
@@ -44,9 +44,9 @@ class Stored(msgspec.Struct, rename="camel"):
 
 
 class Sessions(Remembered):
-    def __init__(self, batch: Batch, pepper: bytes, clock: Callable[[], float]) -> None:
+    def __init__(self, batch: Batch, clock: Callable[[], float]) -> None:
         super().__init__()
-        self._batch, self._pepper, self._clock = batch, pepper, clock
+        self._batch, self._clock = batch, clock
 
     def get(self, token: bytes, via: str, now: float) -> Found | None:
         """The answer if it is known; None: `ask`. `via`: bearer or cookie."""
@@ -83,7 +83,7 @@ class Sessions(Remembered):
         return AWAY if last is None else last[1]
 
     def _digest(self, token: bytes, via: str) -> bytes:
-        return key_hash(self._pepper, via.encode() + token)
+        return cache_key(self._secret, via.encode() + token)
 
     def _heard(self, ticket: Any, reply: Any) -> None:
         flight: Flight[Found]

@@ -125,7 +125,7 @@ class Exchange:
         self.trace_id = b""
         self.span_id = b""
         self.sampled = False
-        self.client = ""  # client address behind trusted proxies
+        self.client: Any = None  # the app's record of the client behind trusted proxies
         self.route: Any = None  # the app's route record
         self.criticality = 0
         self.class_slow = False

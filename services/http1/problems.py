@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from services.core.problems import PROBLEMS, ProblemType
-from services.core.verdicts import Fact, Refusal
+from services.core.verdicts import Fact, Facts, Refusal
 from services.http1.exchange import Exchange
 
 PROBLEM_BASE_URI: Final = "https://scalableapi.io/problems/"
@@ -88,6 +88,14 @@ class ProblemWriter:
 
 
 def _facts(facts: Mapping[str, Fact]) -> bytes:
+    if not isinstance(facts, Facts):
+        return _json(facts)
+    if not facts.json:
+        facts.json = _json(facts)
+    return facts.json
+
+
+def _json(facts: Mapping[str, Fact]) -> bytes:
     return b"".join(b',"%b":%b' % (_text(name), _fact(value)) for name, value in facts.items())
 
 

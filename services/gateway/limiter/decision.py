@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from services.core.limits import Limit, Reading, left, longest_wait_s, reset_s, retry_after_s
-from services.core.verdicts import Refusal
+from services.core.verdicts import Facts, Refusal
 from services.gateway.limiter.policies import ABUSE, PolicySet
 
 DEGRADED: Final = b"RateLimit-Degraded: ?1\r\n"
@@ -23,6 +23,7 @@ class Decision:
     """`limits` are those that decided: the set's own, or a gateway's share of them. `us` is the store's clock then."""
 
     __slots__ = (
+        "_facts",
         "_lines",
         "_refusals",
         "_told",
@@ -56,6 +57,7 @@ class Decision:
         self.degraded = degraded
         self._lines: bytes | None = None
         self._wait_s = 0
+        self._facts: Facts | None = None
         self._refusals: dict[int, Refusal] = {}
         self._told: list[tuple[int, int]] | None = None
 
@@ -112,9 +114,7 @@ class Decision:
         return found
 
     def _refuse(self, wait_s: int) -> Refusal:
-        violated = [i for i in self.set.enforced if not self.readings[i].passes]
-        rule = self.set.rules[violated[0]]
-        quota, remaining, reset = self.closest()
+        rule = next(self.set.rules[i] for i in self.set.enforced if not self.readings[i].passes)
         abuse = self.set.slug == ABUSE
         said = "Too many attempts" if abuse else f"{rule.limit.quota} requests per {rule.window_s} s are used up"
         return Refusal(
@@ -122,13 +122,19 @@ class Decision:
             "attempts" if abuse else "quota",
             f"{said}; retry in {wait_s} s.",
             wait_s,
-            {
-                "violated-policies": tuple(self.set.rules[i].name for i in violated),
-                "limit": quota,
-                "remaining": remaining,
-                "resetAt": datetime.fromtimestamp(reset, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
-            },
+            self._said(),
         )
+
+    def _said(self) -> Facts:
+        """What all refusals by this decision tell."""
+        if self._facts is None:
+            quota, remaining, reset = self.closest()
+            violated = (self.set.rules[i].name for i in self.set.enforced if not self.readings[i].passes)
+            at = datetime.fromtimestamp(reset, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+            self._facts = Facts(
+                {"violated-policies": tuple(violated), "limit": quota, "remaining": remaining, "resetAt": at}
+            )
+        return self._facts
 
     def state(self) -> bytes:
         """The value of X-Gateway-RateLimit, which the api shows on `~/me`: JSON in ASCII."""

@@ -239,7 +239,10 @@ class Limiter:
 
     def blocked(self, network: str) -> Refusal | None:
         """A network (`ip:…`) that presented too many bad credentials is refused before the next one is looked up."""
-        subject, now = self._held(network, self.sets.credentials), self._clock()
+        subject = self._subjects.get((network, self.sets.credentials))
+        if subject is None:  # it has presented none
+            return None
+        now = self._clock()
         denied = subject.denied(1, now, degraded=self._batch.open)
         if denied is not None:
             return self.refusal(denied)

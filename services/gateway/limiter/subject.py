@@ -9,16 +9,12 @@ and empties it.
 
 from __future__ import annotations
 
-from typing import Final
-
 from services.core.limits import Carry, read, restate, wait_ms
 from services.gateway.limiter.decision import Decision
 from services.gateway.limiter.local import Local
 from services.gateway.limiter.policies import PolicySet
 from services.runtime.limit_script import PEEK, SPEND, limit_key, script_call
 from services.runtime.resp import command
-
-KEPT_S: Final = 0.1  # a refusal's fields may be so old: `t` then tells a little too long, never too short
 
 
 class Subject:
@@ -115,7 +111,8 @@ class Subject:
             self.until = self.until_cost = 0.0
             return None
         kept = Decision(self.set, self.set.limits, readings, us, cost, admitted=False, degraded=degraded)
-        self._kept, self._kept_until = kept, now + KEPT_S
+        left_s = max(self.until, self.until_cost) - now
+        self._kept, self._kept_until = kept, now + (left_s % 1.0 or 1.0)  # until the whole seconds it tells change
         return kept
 
 

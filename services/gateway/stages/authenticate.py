@@ -70,9 +70,9 @@ class Authenticate:
     def __call__(self, x: Exchange) -> Outcome:
         credential = credential_of(x)
         if credential is None:
-            return self._admit(x, self.anonymous(x.client), "none")
+            return self._admit(x, self.anonymous(x.client.address), "none")
         via, kind, text = credential
-        blocked = self._guard.blocked(self.anonymous(x.client).identifier)
+        blocked = self._guard.blocked(x.client.network)
         if blocked is not None:
             self._results[via, "blocked"].n += 1
             return blocked
@@ -130,8 +130,8 @@ class Authenticate:
             return NO_POSTGRES if _is_key(x, via) else NO_REDIS
         self._results[via, "bad"].n += 1
         if via == "cookie" and x.route.template in FORGIVING:
-            return self._admit(x, self.anonymous(x.client), "none")
-        self._guard.failed(self.anonymous(x.client).identifier)
+            return self._admit(x, self.anonymous(x.client.address), "none")
+        self._guard.failed(x.client.network)
         return REFUSALS[denied.slug]
 
 

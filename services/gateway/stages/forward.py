@@ -15,7 +15,7 @@ from typing import Final
 from services.core.retry_budget import CONNECT_FAILURES, RetryBudget, repeatable
 from services.core.verdicts import PARKED, Outcome, Refusal
 from services.gateway.balancers import Balancers, Endpoint
-from services.gateway.clients import Clients, kept_lines, peer_of
+from services.gateway.clients import kept_lines
 from services.http1.exchange import Exchange
 from services.http1.heads import UpstreamHead, request_head
 from services.http1.runner import rewind
@@ -32,8 +32,8 @@ TOO_LATE: Final = Refusal("gateway-timeout", "deadline")
 
 
 class Forward:
-    def __init__(self, balancers: Balancers, clients: Clients, via: bytes, budget: RetryBudget) -> None:
-        self._balancers, self._clients = balancers, clients
+    def __init__(self, balancers: Balancers, via: bytes, budget: RetryBudget) -> None:
+        self._balancers = balancers
         self._via_name = b"1.1 " + via
         self._via = b"Via: %b\r\n" % self._via_name
         self._budget = budget
@@ -58,7 +58,7 @@ class Forward:
     def lines(self, x: Exchange, now: float) -> list[bytes]:
         """The fields of ours, complete; whatever a client sent under these names was taken by the engine."""
         special = x.special
-        client = self._clients.of(peer_of(x), special)
+        client = x.client
         via = special.get(b"via")
         via_line = self._via if via is None else b"Via: %b, %b\r\n" % (via, self._via_name)
         ids = (via_line, x.request_id, x.trace_id, x.span_id, x.sampled)

@@ -35,7 +35,7 @@ class LimitStage:
         if policy is None:
             return self._tier(x)
         now = x.now
-        subject = self._limiter.guard(policy.name, x.client)
+        subject = self._limiter.guard(policy.name, x.client.address)
         if subject is None:
             return self._tier(x)
         decision = self._limiter.check(subject, max(1, x.cost), now, self._guarded, (x, x.ticket))
@@ -51,7 +51,7 @@ class LimitStage:
         if x.cost == 0:
             return None
         now = x.now
-        subject = self._limiter.subject(x.identity, x.client, now)
+        subject = self._limiter.subject(x.identity, x.client.address, now)
         decision = self._limiter.check(subject, x.cost, now, self._decided, (x, x.ticket))
         return PARKED if decision is None else self._outcome(x, decision)
 

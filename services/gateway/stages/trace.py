@@ -31,7 +31,7 @@ class Trace:
     def __call__(self, x: Exchange) -> None:
         special = x.special
         client = self._clients.of(peer_of(x), special)
-        x.client = client.address
+        x.client = client
         parent = special.get(b"traceparent")
         if parent is None or self._restart or not self._adopt(x, parent, trusted=client.trusted):
             drawn = b"%048x" % getrandbits(192)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections.abc import Callable
 from typing import Any
 
 from services.core.identity import Claims
 from services.core.verdicts import Outcome, Refusal
+from services.gateway.clients import Clients
 from services.gateway.identity import Identity
 from services.gateway.routing import RouteRecord, RouteTable
 from services.http1.exchange import PARKED_STATE, RUNNING, Exchange
@@ -34,6 +36,9 @@ class Connection:
     def cut(self, x: Exchange) -> None: ...
 
 
+CLIENTS = Clients((ipaddress.ip_network("10.0.0.0/8"),))
+
+
 def exchange(
     method: bytes = b"GET", path: bytes = b"/api/v1/status", *, peer: str = "192.0.2.7", **special: Any
 ) -> Exchange:
@@ -45,7 +50,7 @@ def exchange(
     x.deadline = x.started + 30
     x.special = {name.replace("_", "-").encode(): value for name, value in special.items()}
     x.request_id, x.trace_id, x.span_id = b"req-1", b"1" * 32, b"2" * 16
-    x.client = peer
+    x.client = CLIENTS.of(peer, x.special)
     x.state, x.ticket = RUNNING, 1
     return x
 

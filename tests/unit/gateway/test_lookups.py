@@ -10,16 +10,17 @@ def test_one_flight_serves_all_who_wait():
     assert not flights.join(b"k", heard.append)
     assert flights.open(b"k", "name", heard.append) is not None
     assert flights.join(b"k", heard.append)
-    assert flights.flying(b"k")
+    assert not flights.has_room(b"k")
     flights.land(b"k", "answer")
     assert heard == ["answer", "answer"]
-    assert not flights.flying(b"k")
+    assert flights.has_room(b"k")
 
 
 def test_there_are_never_too_many():
-    """Past the bound nothing takes off until something has landed."""
+    """Past the bound nothing takes off until something has landed; half of it is only for those that somebody waits for."""
     flights: Flights[str] = Flights()
     for number in range(FLIGHTS):
+        assert flights.has_room(b"more") is (number < FLIGHTS // 2)
         assert flights.open(b"%d" % number, "", None) is not None
     assert flights.open(b"more", "", None) is None
     flights.land(b"0", "")

@@ -9,7 +9,7 @@ from services.gateway.identity import Identity
 from services.gateway.lookups import AWAY, Found
 from services.gateway.sessions import INVALID, Sessions, session_identity
 from services.runtime.redis_batch import LOST
-from tests.unit.gateway.doubles import PEPPER, Batch
+from tests.unit.gateway.doubles import Batch
 
 TOKEN = make_session(bytes(32)).encode()
 USER = "00000000-0000-0000-0000-000000000001"
@@ -22,7 +22,7 @@ class Bench:
     def __init__(self) -> None:
         self.now = 1000.0
         self.batch = Batch()
-        self.sessions = Sessions(self.batch, PEPPER, lambda: self.now)
+        self.sessions = Sessions(self.batch, lambda: self.now)
         self.heard: list[Found] = []
 
     def ask(self, via: str = "bearer") -> bool:

@@ -16,7 +16,7 @@ from services.http1.exchange import Exchange
 from services.runtime.redis_batch import LOST
 from services.schema.tiers import BUILT_IN
 from tests.harness.wait import eventually
-from tests.unit.gateway.doubles import PEPPER, Batch, Guard, exchange, metrics, park, record, replies, slug
+from tests.unit.gateway.doubles import CLIENTS, Batch, Guard, exchange, metrics, park, record, replies, slug
 from tests.unit.gateway.test_keys import ID, KEY
 from tests.unit.gateway.test_keys import Bench as KeyBench
 from tests.unit.gateway.test_sessions import TOKEN, USER, VALUE
@@ -31,7 +31,7 @@ class Bench:
         self.batch, self.guard, self.book = Batch(), Guard(), TierBook()
         self.book.use(BUILT_IN)
         self.results = metrics().counter("auth_total", "A", ("via", "result"))
-        sessions = Sessions(self.batch, PEPPER, lambda: asyncio.get_running_loop().time())
+        sessions = Sessions(self.batch, lambda: asyncio.get_running_loop().time())
         self.stage = Authenticate((self.keys.keys, sessions), self.guard, self.book, self.results, SECRET)
 
     def result(self, via: str, result: str) -> float:
@@ -72,7 +72,7 @@ async def test_old_fault_5b_two_addresses_of_one_ipv6_64_share(bench):
     identifiers = []
     for peer in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"):
         x = asks()
-        x.client = peer
+        x.client = CLIENTS.of(peer, {})
         bench.stage(x)
         identifiers.append(x.identity.identifier)
     assert identifiers[0] == identifiers[1] != identifiers[2]

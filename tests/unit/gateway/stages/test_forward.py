@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ipaddress
 import time
 from typing import Any
 
@@ -10,7 +9,6 @@ from services.core.retry_budget import RetryBudget
 from services.core.verdicts import PARKED
 from services.gateway.answers import ANSWERS
 from services.gateway.balancers import Balancers
-from services.gateway.clients import Clients
 from services.gateway.identity import Identity
 from services.gateway.stages import forward as module
 from services.gateway.stages.forward import Forward, decide
@@ -42,8 +40,7 @@ class Bench:
         for endpoint in self.balancers.endpoints:
             endpoint.pool = Pool()  # type: ignore[assignment]
         self.budget = RetryBudget(time.monotonic())
-        clients = Clients((ipaddress.ip_network("10.0.0.0/8"),))
-        self.stage = Forward(self.balancers, clients, b"gateway-g1", self.budget)
+        self.stage = Forward(self.balancers, b"gateway-g1", self.budget)
         self.rewound: list[int] = []
         monkeypatch.setattr(module, "rewind", lambda _x, at: self.rewound.append(at))
         self.stage.at = 7
@@ -95,8 +92,8 @@ async def test_what_goes_on(bench):
 
 async def test_what_a_trusted_proxy_and_a_longer_way_leave(bench):
     """Via is added to, forwarded fields of a trusted peer are kept, tracestate and the sampled flag go along."""
-    x = asks(via=b"1.1 cdn", x_forwarded_for=b"198.51.100.1", x_forwarded_proto=b"https", tracestate=b"a=1")
-    x.connection.peer = ("10.0.0.1", 1)
+    forwarded: dict[str, Any] = {"x_forwarded_for": b"198.51.100.1", "x_forwarded_proto": b"https"}
+    x = asks(peer="10.0.0.1", via=b"1.1 cdn", tracestate=b"a=1", **forwarded)
     x.sampled = True
     bench.stage(x)
     (head,) = bench.sent()

@@ -18,7 +18,8 @@ LOGIN = BUILT_IN_ROUTES[0].policy
 
 def request(cost: int = 1, policy: Policy | None = None, *, tells: bool = False, caller: Caller | None = None) -> Any:
     route = SimpleNamespace(policy=policy, tells_limit=tells)
-    fields: dict[str, Any] = {"cost": cost, "route": route, "client": "192.0.2.1", "identity": caller or Caller()}
+    client = SimpleNamespace(address="192.0.2.1")
+    fields: dict[str, Any] = {"cost": cost, "route": route, "client": client, "identity": caller or Caller()}
     return SimpleNamespace(**fields, limit=None, extra=[], fields=[], now=0.0, ticket=7, state=PARKED_STATE)
 
 

@@ -26,7 +26,7 @@ def test_a_request_without_ids_gets_them():
     assert re.fullmatch(rb"[0-9a-f]{32}", one.trace_id)
     assert re.fullmatch(rb"[0-9a-f]{16}", one.span_id)
     assert one.request_id == one.trace_id != two.trace_id
-    assert one.client == "192.0.2.7"
+    assert one.client.address == "192.0.2.7"
 
 
 def test_old_fault_14d_request_ids():
