@@ -37,7 +37,17 @@ class Clients:
         self._trusted = trusted
         self._kept: dict[tuple[str, bytes], Client] = {}
 
-    def of(self, peer: str, special: Mapping[bytes, bytes]) -> Client:
+    def of(self, x: Exchange) -> Client:
+        """The request's client. One that speaks for itself is the same for all requests of its connection."""
+        connection = x.connection
+        client: Client | None = connection.memo
+        if client is None:
+            client = self.named(peer_of(x), x.special)
+            if not client.trusted:
+                connection.memo = client
+        return client
+
+    def named(self, peer: str, special: Mapping[bytes, bytes]) -> Client:
         """`peer` is the connection's remote address; `special` the request's special fields."""
         forwarded = special.get(b"x-forwarded-for", b"") if self._trusted else b""
         key = (peer, forwarded)

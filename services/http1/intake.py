@@ -59,6 +59,7 @@ class Intake:
         "last",
         "mark_at",
         "mark_bytes",
+        "memo",
         "parser",
         "paused",
         "peer",
@@ -84,6 +85,7 @@ class Intake:
         self.transport: Any = None
         self.peer: Any = None  # the socket's peer address: ("127.0.0.1", 5004)
         self.parser: Any = None  # None: nothing more is parsed
+        self.memo: Any = None  # whatever the app keeps with a connection
         self.state = IDLE
         self.reading: Exchange | None = None  # whose body is arriving
         self.current: Exchange | None = None

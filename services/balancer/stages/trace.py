@@ -6,12 +6,11 @@ A new parent id per hop (W3C Trace Context); the trace id doubles as request id 
 from __future__ import annotations
 
 import re
-from binascii import hexlify
-from random import getrandbits
 from typing import Final
 
 from services.core.verdicts import Outcome
 from services.http1.exchange import Exchange
+from services.runtime.ids import draw_ids
 
 _ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _PARENT: Final = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
@@ -19,15 +18,14 @@ _PARENT: Final = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-
 
 def trace(x: Exchange) -> Outcome:
     special = x.special
-    drawn = hexlify(getrandbits(192).to_bytes(24, "big"))
-    x.span_id = drawn[32:]
+    trace_id, x.span_id = draw_ids()
     parent = special.get(b"traceparent")
     found = _PARENT.fullmatch(parent) if parent is not None else None
     if found is not None:
         x.trace_id = found[1]
         x.sampled = int(found[2], 16) & 1 == 1
     else:
-        x.trace_id = drawn[:32]
+        x.trace_id = trace_id
     name = special.get(b"x-request-id")
     x.request_id = name if name is not None and _ID.fullmatch(name) is not None else x.trace_id
     return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Final
 
 from services.core.limits import Limit, Reading, left, longest_wait_s, reset_s, retry_after_s
@@ -87,10 +88,8 @@ class Decision:
         """RateLimit-Policy and RateLimit, empty if nothing is enforced. A second set's lines continue the lists."""
         if not self.set.enforced:
             return b""
-        flat: list[int] = []
-        for pair in self.told:
-            flat += pair
-        return self.set.policy_line + self.set.limit_format % tuple(flat)
+        told = self.told
+        return self.set.lines_format % (told[0] if len(told) == 1 else tuple(chain.from_iterable(told)))
 
     def lines(self) -> bytes:
         """All limit lines of the answer, empty if nothing is enforced."""

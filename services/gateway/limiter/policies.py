@@ -81,8 +81,7 @@ class PolicySet:
     shadows: tuple[int, ...]
     cost_max: int
     blocked: bool
-    policy_line: bytes
-    limit_format: bytes
+    lines_format: bytes
     shares: dict[int, Share] = field(default_factory=dict)
 
     def share(self, gateways: int) -> Share:
@@ -108,11 +107,11 @@ def make_set(tier: str, rules: Iterable[Rule], slug: str = QUOTA) -> PolicySet:
     rules = tuple(rules)
     enforced = tuple(i for i, rule in enumerate(rules) if rule.limit.enforced)
     shown = [rules[i] for i in enforced]
-    policy_line = limit_format = b""
+    lines_format = b""
     if shown:
         policies = write_list(Item(r.name, {"q": r.limit.quota, "w": r.window_s}) for r in shown)
-        policy_line = f"RateLimit-Policy: {policies}\r\n".encode()
-        limit_format = b"RateLimit: " + b", ".join(b'"%b";r=%%d;t=%%d' % r.name.encode() for r in shown) + b"\r\n"
+        told = ", ".join(f'"{r.name}";r=%d;t=%d' for r in shown)
+        lines_format = f"RateLimit-Policy: {policies}\r\nRateLimit: {told}\r\n".encode()
     return PolicySet(
         tier,
         slug,
@@ -122,8 +121,7 @@ def make_set(tier: str, rules: Iterable[Rule], slug: str = QUOTA) -> PolicySet:
         tuple(i for i, rule in enumerate(rules) if not rule.limit.enforced),
         max(1, min((rule.limit.quota for rule in rules), default=1)),
         any(rules[i].limit.quota == 0 for i in enforced),
-        policy_line,
-        limit_format,
+        lines_format,
     )
 
 

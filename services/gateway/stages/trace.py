@@ -9,11 +9,11 @@ writes a parent id of its own.
 from __future__ import annotations
 
 import re
-from random import getrandbits
 from typing import Final
 
-from services.gateway.clients import Clients, peer_of
+from services.gateway.clients import Clients
 from services.http1.exchange import Exchange
+from services.runtime.ids import draw_ids
 
 REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 TRACEPARENT: Final = re.compile(
@@ -30,16 +30,13 @@ class Trace:
 
     def __call__(self, x: Exchange) -> None:
         special = x.special
-        client = self._clients.of(peer_of(x), special)
-        x.client = client
+        x.client = client = self._clients.of(x)
+        trace_id, x.span_id = draw_ids()
         parent = special.get(b"traceparent")
         if parent is None or self._restart or not self._adopt(x, parent, trusted=client.trusted):
-            drawn = b"%048x" % getrandbits(192)
-            x.trace_id, x.span_id = drawn[:32], drawn[32:]
+            x.trace_id = trace_id
             if b"tracestate" in special:
                 del special[b"tracestate"]
-        else:
-            x.span_id = b"%016x" % getrandbits(64)
         wanted = special.get(b"x-request-id")
         x.request_id = wanted if wanted is not None and REQUEST_ID.fullmatch(wanted) else x.trace_id
 

@@ -26,6 +26,7 @@ class Connection:
 
     def __init__(self, peer: str = "192.0.2.7") -> None:
         self.peer = (peer, 4711)
+        self.memo: Any = None
         self.replies: list[Any] = []
 
     def reply(self, x: Exchange, out: Any) -> None:
@@ -50,7 +51,7 @@ def exchange(
     x.deadline = x.started + 30
     x.special = {name.replace("_", "-").encode(): value for name, value in special.items()}
     x.request_id, x.trace_id, x.span_id = b"req-1", b"1" * 32, b"2" * 16
-    x.client = CLIENTS.of(peer, x.special)
+    x.client = CLIENTS.of(x)
     x.state, x.ticket = RUNNING, 1
     return x
 

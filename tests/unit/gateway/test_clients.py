@@ -12,7 +12,7 @@ TRUSTED = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8:f:
 
 def resolve(peer: str, forwarded: bytes | None = None):
     special = {} if forwarded is None else {b"x-forwarded-for": forwarded}
-    return Clients(TRUSTED).of(peer, special)
+    return Clients(TRUSTED).named(peer, special)
 
 
 def test_old_fault_5a_an_untrusted_peer_cannot_name_itself():
@@ -69,10 +69,10 @@ def test_other_forwarded_fields_of_a_trusted_peer_stay():
 def test_results_are_remembered_within_bounds():
     """The same peer gives the same object; many peers do not grow the memo for ever."""
     clients = Clients(())
-    one = clients.of("192.0.2.1", {b"x-forwarded-for": b"ignored"})
-    assert clients.of("192.0.2.1", {}) is one
+    one = clients.named("192.0.2.1", {b"x-forwarded-for": b"ignored"})
+    assert clients.named("192.0.2.1", {}) is one
     for number in range(KEPT + 5):
-        clients.of(f"peer-{number}", {})
+        clients.named(f"peer-{number}", {})
     assert len(clients._kept) <= KEPT
 
 
@@ -82,3 +82,15 @@ def test_the_peer_of_a_unix_socket():
     assert peer_of(x) == "192.0.2.1"
     x.connection.peer = ""
     assert peer_of(x) == "127.0.0.1"
+
+
+def test_a_connection_is_resolved_once_unless_it_speaks_for_others():
+    """A peer that is not trusted is the client of all its requests; a trusted one may bring another with each."""
+    clients = Clients(TRUSTED)
+    x = exchange(peer="192.0.2.1", x_forwarded_for=b"198.51.100.1")
+    first = clients.of(x)
+    assert clients.of(x) is first is x.connection.memo
+    proxied = exchange(peer="10.0.0.1", x_forwarded_for=b"198.51.100.1")
+    assert clients.of(proxied).address == "198.51.100.1"
+    proxied.special[b"x-forwarded-for"] = b"198.51.100.2"
+    assert clients.of(proxied).address == "198.51.100.2"

@@ -20,8 +20,9 @@ def test_built_in_tiers() -> None:
     free = Sets(BUILT_IN, Counts()).tier("free")
     assert free is not None
     assert free.limits == (Limit("sliding", 1000, 60_000), Limit("gcra", 500, 1000))
-    assert free.policy_line == b'RateLimit-Policy: "free";q=1000;w=60, "free-burst";q=500;w=1\r\n'
-    value = (free.limit_format % (950, 57, 499, 1)).decode().removeprefix("RateLimit: ").strip()
+    policy, value = (free.lines_format % (950, 57, 499, 1)).decode().splitlines()
+    assert policy == 'RateLimit-Policy: "free";q=1000;w=60, "free-burst";q=500;w=1'
+    value = value.removeprefix("RateLimit: ")
     assert parse_list(value) == [Item("free", {"r": 950, "t": 57}), Item("free-burst", {"r": 499, "t": 1})]
     assert (free.slug, free.cost_max, free.blocked) == (QUOTA, 500, False)
 
@@ -43,9 +44,9 @@ def test_shadow_and_off() -> None:
     ).default
     assert [rule.name for rule in found.rules] == ["free", "dark"]
     assert found.enforced == (0,)
-    assert b"dark" not in found.policy_line
+    assert b"dark" not in found.lines_format
     off = sets_of(Policy(name="free", quota=10, window=60), enabled=False).default
-    assert (off.enforced, off.policy_line, off.limits[0].enforced) == ((), b"", False)
+    assert (off.enforced, off.lines_format, off.limits[0].enforced) == ((), b"", False)
 
 
 def test_overrides_replace_minute_and_burst() -> None:

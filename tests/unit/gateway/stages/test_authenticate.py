@@ -72,7 +72,7 @@ async def test_old_fault_5b_two_addresses_of_one_ipv6_64_share(bench):
     identifiers = []
     for peer in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"):
         x = asks()
-        x.client = CLIENTS.of(peer, {})
+        x.client = CLIENTS.named(peer, {})
         bench.stage(x)
         identifiers.append(x.identity.identifier)
     assert identifiers[0] == identifiers[1] != identifiers[2]
