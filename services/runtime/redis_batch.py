@@ -86,6 +86,7 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         batch, reader = self._batch, self._reader
+        batch.heard()
         try:
             reader.feed(data)
             while batch.connection is self and (reply := reader.gets()) is not LOST:
@@ -203,9 +204,12 @@ class RedisBatch:
 
     # --- in
 
+    def heard(self) -> None:
+        """Something came: Redis is there."""
+        self._heard = self._loop.time()
+
     def replied(self, reply: Any) -> None:
         """The next reply, in order."""
-        self._heard = self._loop.time()
         if self._late:
             self._late -= 1
             return

@@ -7,6 +7,7 @@ the policy closest to refusing. Rendered only when a head is written.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Final
@@ -21,19 +22,21 @@ BLOCKED_S: Final = 60  # a blocked caller is told to come back in a minute: by t
 
 
 class Decision:
-    """`limits` are those that decided: the set's own, or a gateway's share of them. `us` is the store's clock then."""
+    """`limits` are those that decided: the set's own, or a gateway's share of them. `us` is the store's clock then.
+    `remaining` units are left of each enforced policy.
+    """
 
     __slots__ = (
         "_facts",
         "_lines",
         "_refusals",
-        "_told",
         "_wait_s",
         "admitted",
         "cost",
         "degraded",
         "limits",
         "readings",
+        "remaining",
         "set",
         "us",
     )
@@ -52,6 +55,7 @@ class Decision:
         self.set = policy_set
         self.limits = limits
         self.readings = readings
+        self.remaining = [left(limits[i], readings[i], us) for i in policy_set.enforced]
         self.us = us
         self.cost = cost
         self.admitted = admitted
@@ -60,24 +64,17 @@ class Decision:
         self._wait_s = 0
         self._facts: Facts | None = None
         self._refusals: dict[int, Refusal] = {}
-        self._told: list[tuple[int, int]] | None = None
 
-    @property
     def told(self) -> list[tuple[int, int]]:
         """`r` and `t` of each enforced policy."""
-        if self._told is None:
-            told = []
-            for i in self.set.enforced:
-                limit, reading = self.limits[i], self.readings[i]
-                remaining = left(limit, reading, self.us)
-                told.append((remaining, reset_s(limit, reading, self.us, remaining)))
-            self._told = told
-        return self._told
+        limits, readings, us = self.limits, self.readings, self.us
+        found = zip(self.set.enforced, self.remaining, strict=True)
+        return [(r, reset_s(limits[i], readings[i], us, r)) for i, r in found]
 
-    def closest(self) -> tuple[int, int, int]:
+    def closest(self, told: Sequence[tuple[int, int]]) -> tuple[int, int, int]:
         """Quota, r, epoch second of reset: of the enforced policy with the smallest share left."""
         least, quota, r, t = 2.0, 0, 0, 0
-        for i, (remaining, reset) in zip(self.set.enforced, self.told, strict=True):
+        for i, (remaining, reset) in zip(self.set.enforced, told, strict=True):
             mine = self.limits[i].quota  # a share's, while Redis is away
             part = remaining / mine if mine else 0.0
             if part < least:
@@ -86,20 +83,16 @@ class Decision:
 
     def fields(self) -> bytes:
         """RateLimit-Policy and RateLimit, empty if nothing is enforced. A second set's lines continue the lists."""
-        if not self.set.enforced:
-            return b""
-        told = self.told
-        return self.set.lines_format % (told[0] if len(told) == 1 else tuple(chain.from_iterable(told)))
+        return self.set.lines_format % tuple(chain.from_iterable(self.told()))
 
     def lines(self) -> bytes:
         """All limit lines of the answer, empty if nothing is enforced."""
         if self._lines is None:
-            lines = self.fields()
-            if lines:
-                lines += RESET_FORMAT % self.closest()
-            if self.degraded:
-                lines += DEGRADED
-            self._lines = lines
+            self._lines = DEGRADED if self.degraded else b""
+            if self.remaining:
+                told = self.told()
+                flat = told[0] if len(told) == 1 else tuple(chain.from_iterable(told))
+                self._lines = self.set.lines_format % flat + RESET_FORMAT % self.closest(told) + self._lines
         return self._lines
 
     def refusal(self, draw: float) -> Refusal:
@@ -127,7 +120,7 @@ class Decision:
     def _said(self) -> Facts:
         """What all refusals by this decision tell."""
         if self._facts is None:
-            quota, remaining, reset = self.closest()
+            quota, remaining, reset = self.closest(self.told())
             violated = (self.set.rules[i].name for i in self.set.enforced if not self.readings[i].passes)
             at = datetime.fromtimestamp(reset, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
             self._facts = Facts(
@@ -139,11 +132,12 @@ class Decision:
         """The value of X-Gateway-RateLimit, which the api shows on `~/me`: JSON in ASCII."""
         if not self.set.enforced:
             return b'{"allowed":true,"remaining":null,"resetAt":null,"limit":null,"policies":[]}'
-        quota, remaining, reset = self.closest()
+        told = self.told()
+        quota, remaining, reset = self.closest(told)
         rules = [self.set.rules[i] for i in self.set.enforced]
         policies = [
             {"name": rule.name, "quota": rule.limit.quota, "window": rule.window_s, "remaining": r, "resetSeconds": t}
-            for rule, (r, t) in zip(rules, self.told, strict=True)
+            for rule, (r, t) in zip(rules, told, strict=True)
         ]
         body = {
             "allowed": self.admitted,

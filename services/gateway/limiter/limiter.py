@@ -34,6 +34,7 @@ from services.runtime.redis_batch import LOST, RedisBatch
 from services.schema.tiers import TiersDocument
 
 SUBJECTS_MAX: Final = 50_000
+CLOCK_EVERY_S: Final = 0.01  # the store's clock is compared with ours so often, not at each reply
 
 Then = Callable[[Any, Decision], None]  # ticket, decision
 
@@ -69,6 +70,7 @@ class Limiter:
         self._clock = clock
         self._draw = draw
         self._store = StoreClock(int(wall() * 1e6), self._clock())
+        self._clock_due = 0.0
         self._peers = Peers()
         self._subjects: OrderedDict[tuple[str, PolicySet], Subject] = OrderedDict()
         self._overrides = Overrides()
@@ -152,9 +154,10 @@ class Limiter:
             return self._free(policy_set, cost, now)
         if policy_set.blocked:
             return self._count(blocked(policy_set, self._store.us(now), cost))
-        denied = subject.denied(cost, now, degraded=self._batch.open)
-        if denied is not None:
-            return self._count(denied)
+        if now < subject.until or subject.until_cost:
+            denied = subject.denied(cost, now, degraded=self._batch.open)
+            if denied is not None:
+                return self._count(denied)
         local = subject.local
         carries = None if local is None or self._batch.open else local.carries(policy_set.limits, self._store.us(now))
         data = subject.command(cost) if carries is None else subject.carrying(cost, carries)
@@ -181,7 +184,9 @@ class Limiter:
             decision = Decision(
                 subject.set, subject.set.limits, verdict.readings, verdict.us, cost, admitted=verdict.admitted
             )
-            self._store.heard(verdict.us, (sent + now) / 2)
+            if now >= self._clock_due:
+                self._clock_due = now + CLOCK_EVERY_S
+                self._store.heard(verdict.us, (sent + now) / 2)
             subject.learn(decision, sent, now)
         if self._observe is not None:
             self._observe(now - sent)
@@ -210,10 +215,10 @@ class Limiter:
                 if not readings[i].passes:
                     policy_set.rules[i].counts[REJECT] += 1
             return decision
-        limits = decision.limits
-        for i, (remaining, _) in zip(policy_set.enforced, decision.told, strict=True):
+        limits, rules = decision.limits, policy_set.rules
+        for i, remaining in zip(policy_set.enforced, decision.remaining, strict=True):
             near = remaining * NEAR_SHARE < limits[i].quota
-            policy_set.rules[i].counts[NEAR if near else ADMIT] += 1
+            rules[i].counts[NEAR if near else ADMIT] += 1
         return decision
 
     def refusal(self, decision: Decision) -> Refusal:

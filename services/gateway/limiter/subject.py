@@ -77,18 +77,18 @@ class Subject:
     def learn(self, decision: Decision, sent: float, now: float) -> None:
         """A reply to a command of `sent`: the store decided no earlier, so `until` is never behind the true moment."""
         self.seen, self.seen_at, self._kept = decision, now, None
-        limits, readings, us, until = decision.limits, decision.readings, decision.us, 0.0
-        for i, (remaining, _) in zip(self.set.enforced, decision.told, strict=True):
-            if remaining < 1:
-                until = max(until, _moment(sent, wait_ms(limits[i], readings[i], us, 1)))
-        self.until = until
-        if decision.admitted:
-            if self.until_cost and all(remaining >= self.cost_denied for remaining, _ in decision.told):
-                self.until_cost = 0.0  # its counters were cleared meanwhile
-        else:
-            refusing = [i for i in self.set.enforced if not readings[i].passes]
-            self.until_cost = max(_moment(sent, wait_ms(limits[i], readings[i], us, decision.cost)) for i in refusing)
-            self.cost_denied = decision.cost
+        remaining = decision.remaining
+        self.until = self._waits(decision, sent, 1) if 0 in remaining else 0.0
+        if not decision.admitted:
+            self.until_cost, self.cost_denied = self._waits(decision, sent, decision.cost), decision.cost
+        elif self.until_cost and min(remaining, default=0) >= self.cost_denied:
+            self.until_cost = 0.0  # its counters were cleared meanwhile
+
+    def _waits(self, decision: Decision, sent: float, units: int) -> float:
+        """The moment before which `units` do not pass."""
+        limits, readings, us = decision.limits, decision.readings, decision.us
+        short = [i for i, left in zip(self.set.enforced, decision.remaining, strict=True) if left < units]
+        return max(_moment(sent, wait_ms(limits[i], readings[i], us, units)) for i in short)
 
     def denies(self, cost: int, now: float) -> bool:
         return now < self.until or (now < self.until_cost and cost >= self.cost_denied)
