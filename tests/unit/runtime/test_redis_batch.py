@@ -198,15 +198,19 @@ async def test_a_paused_store_opens_and_closes(server: Server, batch: RedisBatch
     assert states == [True, False]
 
 
-async def test_a_lost_connection_tells_all_at_once(server: Server, batch: RedisBatch) -> None:
+async def test_a_lost_connection_tells_all_at_once(server: Server) -> None:
     """EOF: everybody waiting is told, it opens, and reconnects by itself within a second."""
+    batch = RedisBatch(server.url, timeout_ms=5000, draw=lambda: 0.0)  # the end of the connection must come first
+    assert await batch.start(5)
     server.answer = lambda _: None
+    server.heard.clear()
     told: list[tuple[int, object, bool]] = []
     batch.submit(command("GET", "x"), lambda ticket, reply: told.append((ticket, reply, batch.open)), 1)
     await eventually(lambda: server.heard, 2, "sent")
     server.hang_up()
     await eventually(lambda: told == [(1, LOST, True)], 2, "told, while it counts as away")
     await eventually(lambda: not batch.open, 3, "back")
+    batch.close()
 
 
 async def test_loss_is_seen_without_traffic(server: Server, batch: RedisBatch) -> None:
