@@ -13,30 +13,21 @@ from services.core.verdicts import PARKED, Outcome
 from services.http1.exchange import Exchange
 from services.http1.heads import request_head
 
-SAMPLED: Final = b"01"
-UNSAMPLED: Final = b"00"
+OURS: Final = b"X-Request-ID: %b\r\ntraceparent: 00-%b-%b-0%d\r\n%b"
 
 
 class Forward:
-    __slots__ = ("_via",)
+    __slots__ = ("_via", "_via_name")
 
     def __init__(self, instance: bytes) -> None:
-        self._via = b"1.1 balancer-%b\r\n" % instance
+        self._via_name = b"1.1 balancer-" + instance
+        self._via = b"Via: %b\r\n" % self._via_name
 
     def forward(self, x: Exchange) -> Outcome:
         special = x.special
         via = special.get(b"via")
-        lines = [
-            b"X-Request-ID: %b\r\ntraceparent: 00-%b-%b-%b\r\nVia: %b"
-            % (
-                x.request_id,
-                x.trace_id,
-                x.span_id,
-                SAMPLED if x.sampled else UNSAMPLED,
-                b"" if via is None else via + b", ",
-            ),
-            self._via,
-        ]
+        via_line = self._via if via is None else b"Via: %b, %b\r\n" % (via, self._via_name)
+        lines = [OURS % (x.request_id, x.trace_id, x.span_id, x.sampled, via_line)]
         if x.deadline:
             left_ms = int((x.deadline - x.now) * 1000) - PER_HOP_MS
             if left_ms <= 0:
