@@ -1,5 +1,8 @@
-"""What the gateway reads from Postgres: an API key by its id, and all overrides. Two connections, 500 ms, two views,
+"""What the gateway reads from Postgres: API keys by their ids, and all overrides. Two connections, 500 ms, two views,
 nothing else.
+
+Keys that are wanted while the connections are busy share the next query: many new callers at once cost a few queries,
+not one each in a queue that a slow store turns into time-outs.
 
 Its role (`scalable_gateway`) may SELECT from those views only. While Postgres is away nobody waits for it: after a
 failure look-ups fail at once for a second, then one tries again (reliability.md P6). Called by gateway/keys.py and
@@ -18,12 +21,13 @@ from typing import Any, Final
 import asyncpg
 
 from services.runtime.log import get_log
+from services.runtime.tasks import spawn
 
 CONNECTIONS: Final = 2
 TIMEOUT_S: Final = 0.5
 PAUSE_S: Final = 1.0
 SQL: Final = Path(__file__).with_name("sql")
-KEY_SQL: Final = (SQL / "gateway_key.sql").read_text(encoding="utf-8")
+KEYS_SQL: Final = (SQL / "gateway_keys.sql").read_text(encoding="utf-8")
 OVERRIDES_SQL: Final = (SQL / "gateway_overrides.sql").read_text(encoding="utf-8")
 
 Note = Callable[[bool, float | None], None]  # up, seconds the call took
@@ -63,6 +67,8 @@ class GatewayStore:
         self._note = note
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._paused_until = 0.0
+        self._wanted: dict[str, asyncio.Future[KeyRow | None]] = {}  # for the next query
+        self._asking = 0
 
     async def close(self) -> None:
         if self._pool is not None:
@@ -70,12 +76,37 @@ class GatewayStore:
 
     async def key(self, key_id: str) -> KeyRow | None:
         """The key's row, None if there is no such key. Raises StoreAwayError."""
-        rows = await self._fetch(KEY_SQL, key_id)
-        return _key(rows[0]) if rows else None
+        wanted = self._wanted.get(key_id)
+        if wanted is None:
+            wanted = self._wanted[key_id] = asyncio.get_running_loop().create_future()
+            if self._asking < CONNECTIONS:
+                self._asking += 1
+                spawn(self._ask(), name="key-query")
+        return await asyncio.shield(wanted)
 
     async def overrides(self) -> list[OverrideRow]:
         """Every live override. Raises StoreAwayError."""
         return [OverrideRow(**dict(row)) for row in await self._fetch(OVERRIDES_SQL)]
+
+    async def _ask(self) -> None:
+        """Query until nobody waits; whatever happens, everybody hears."""
+        try:
+            while self._wanted:
+                wanted, self._wanted = self._wanted, {}
+                try:
+                    rows = await self._fetch(KEYS_SQL, list(wanted))
+                except StoreAwayError as error:
+                    for waiting in wanted.values():
+                        waiting.set_exception(StoreAwayError(str(error)))
+                else:
+                    found = {row["id"]: _key(row) for row in rows}
+                    for key_id, waiting in wanted.items():
+                        waiting.set_result(found.get(key_id))
+                finally:
+                    for waiting in wanted.values():
+                        waiting.cancel()
+        finally:
+            self._asking -= 1
 
     async def _fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
         started = time.monotonic()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.runtime.gateway_store import KEY_SQL, OVERRIDES_SQL, GatewayStore, StoreAwayError, _key
+from services.runtime.gateway_store import KEYS_SQL, OVERRIDES_SQL, GatewayStore, StoreAwayError, _key
 
 
 def closed_port() -> int:
@@ -40,5 +40,5 @@ def test_a_row_becomes_a_value():
 
 def test_only_the_two_views_are_read():
     """The gateway's role may select from these; the SQL names nothing else."""
-    assert "FROM gateway_keys" in KEY_SQL
+    assert "FROM gateway_keys" in KEYS_SQL
     assert "FROM gateway_overrides" in OVERRIDES_SQL
