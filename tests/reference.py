@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tests.harness.crd_compat import own_default
+
 Schema = Mapping[str, Any]
 
 HEAD = """# ScalableApi
@@ -95,7 +97,7 @@ def _range(field: Schema, low: str, high: str) -> str:
 def _default(field: Schema, *, required: bool) -> str:
     if required:
         return "required"
-    default = field.get("default")
+    default = own_default(field)
     if default is None or default == {}:
         return ""
     return f"`{str(default).lower() if isinstance(default, bool) else _flow(default)}`"

@@ -72,7 +72,16 @@ def integration(extra: list[str]) -> Result:
     return pytest("integration", "tests/integration", *extra)
 
 
-STAGES: dict[str, Callable[[list[str]], Result]] = {"check": check, "unit": unit, "integration": integration}
+def cluster(extra: list[str]) -> Result:
+    return pytest("cluster", "tests/cluster", *extra)
+
+
+STAGES: dict[str, Callable[[list[str]], Result]] = {
+    "check": check,
+    "unit": unit,
+    "integration": integration,
+    "cluster": cluster,
+}
 
 
 def main() -> int:

@@ -108,8 +108,21 @@ def _node(node: Mapping[str, Any], definitions: Mapping[str, Any], where: str, *
         made["items"] = _node(node["items"], definitions, f"{where}[]", defaults=defaults)
         made.setdefault("x-kubernetes-list-type", "atomic")
         _need_keys(made, where)
+    if "x-kubernetes-validations" in made and "default" in made:
+        made["default"] = _filled(made["default"], made)
     _need_bounds(made, where)
     return made
+
+
+def _filled(value: Any, node: Mapping[str, Any]) -> Any:
+    """`value` with the defaults below it. A default is judged by its rules as it stands, before anything is filled in."""
+    if isinstance(value, list):
+        return [_filled(entry, node["items"]) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    fields = node["properties"]
+    unsaid = {name: field["default"] for name, field in fields.items() if name not in value and "default" in field}
+    return {name: _filled(each, fields[name]) for name, each in {**value, **unsaid}.items()}
 
 
 def _values(node: Mapping[str, Any], *, defaults: bool) -> Schema:
@@ -170,7 +183,7 @@ def _root() -> Schema:
         "properties": {
             "apiVersion": {"description": "scalableapi.io/v1", "type": "string"},
             "kind": {"description": "ScalableApi", "type": "string"},
-            "metadata": {"type": "object"},
+            "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},  # R1 names the field
             "spec": structural(ScalableApiSpec),
             "status": structural(Status, defaults=False),
         },

@@ -138,7 +138,12 @@ class ScalableApi(Strict):
     """How one API platform is scaled, limited and protected."""
 
     TRANSITIONS: ClassVar = (
-        Rule("R1", f"self.metadata.name.size() <= {MAX_NAME}", f"metadata.name has at most {MAX_NAME} characters"),
+        Rule(
+            "R1",
+            f"self.metadata.name.size() <= {MAX_NAME}",
+            f"metadata.name has at most {MAX_NAME} characters",
+            "metadata.name",
+        ),
     )
 
     api_version: Literal["scalableapi.io/v1"]

@@ -16,7 +16,7 @@ Schema = Mapping[str, Any]
 FLOORS = ("minimum", "minLength", "minItems")
 CEILINGS = ("maximum", "maxLength", "maxItems")
 FIXED = (
-    *("type", "format", "pattern", "default"),
+    *("type", "format", "pattern"),
     *("x-kubernetes-int-or-string", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
 )
 
@@ -26,6 +26,23 @@ def bare(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: bare(item) for name, item in value.items() if name != "description" or not isinstance(item, str)}
     return [bare(item) for item in value] if isinstance(value, list) else value
+
+
+def own_default(node: Schema) -> Any:
+    """The node's default without what the fields below fill in by themselves: under a rule it is written out."""
+    return _own(node.get("default"), node)
+
+
+def _own(value: Any, node: Schema) -> Any:
+    if isinstance(value, list):
+        return [_own(entry, node["items"]) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    fields = node["properties"]
+    told = {name: _own(each, fields[name]) for name, each in value.items()}
+    return {
+        name: each for name, each in told.items() if "default" not in fields[name] or each != own_default(fields[name])
+    }
 
 
 def breaks(old: Schema, new: Schema) -> list[str]:
@@ -48,6 +65,8 @@ def _gone(old: Any, new: Any) -> bool:
 
 def _node(where: str, old: Schema, new: Schema) -> Iterator[str]:
     yield from (f"{where}: {word} changed" for word in FIXED if old.get(word) != new.get(word))
+    if own_default(old) != own_default(new):
+        yield f"{where}: default changed"
     yield from _bounds(where, old, new)
     if "enum" in new and (lost := set(old.get("enum", ("other values",))) - set(new["enum"])):
         yield f"{where}: no longer accepts {', '.join(sorted(lost))}"

@@ -292,6 +292,11 @@ def test_the_gate_refuses(new, said):
         CRD,
         changed("spec", description="Said better."),
         changed("spec", properties={**FIELDS, "extra": {"type": "string", "maxLength": 9, "default": "x"}}),
+        changed(
+            "spec.circuitBreaker",
+            properties={**FIELDS["circuitBreaker"]["properties"], "extra": {"type": "boolean", "default": False}},
+            default={**FIELDS["circuitBreaker"]["default"], "extra": False},
+        ),
         changed("spec.mode", enum=["Auto", "Recommend", "Manual", "Dry"]),
         changed(f"{COMPONENT}.maxReplicas", maximum=2000),
         changed("spec.replicas", minimum=None),
@@ -311,10 +316,22 @@ def test_bare_keeps_fields_named_description():
     }
 
 
+def test_defaults_under_a_rule_are_written_out():
+    """API servers judge a default by its rules before they fill it in: `circuitBreaker: {}` would be refused, `drain: {}` is not."""
+    breaker = SPEC["properties"]["circuitBreaker"]
+    assert breaker["default"] == {name: field["default"] for name, field in breaker["properties"].items()}
+    assert SPEC["properties"]["tiers"]["default"]["rotation"]["strategy"] == "Immediate"
+    assert SPEC["properties"]["components"]["items"]["properties"]["drain"]["default"] == {}
+
+
 def test_root_is_the_models():
     """The object's own rule stands at the root; a name of 40 fits, one of 41 is refused by both."""
     assert SCHEMA["x-kubernetes-validations"] == [
-        {"rule": "self.metadata.name.size() <= 40", "message": "metadata.name has at most 40 characters"}
+        {
+            "rule": "self.metadata.name.size() <= 40",
+            "message": "metadata.name has at most 40 characters",
+            "fieldPath": ".metadata.name",
+        }
     ]
     ScalableApi.model_validate(put("metadata.name", "n" * 40))
 

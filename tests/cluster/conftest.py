@@ -1,0 +1,90 @@
+"""Fixtures of the cluster tests: per Kubernetes minor one control plane for the whole session, per test a namespace of its own.
+
+Namespaces are left to the control plane's end: deleting one costs the controller manager a call per resource type.
+"""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.binaries import MissingNeedError, minors, programs
+from tests.cluster.client import Client, Object
+from tests.cluster.control_plane import ControlPlane, control_plane
+
+CRD = Path(__file__).resolve().parents[2] / "manifests" / "crds" / "scalableapis.yaml"
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A first build takes minutes and a test seconds: the timeout is the test's alone."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(60, func_only=True))
+
+
+@pytest.fixture(scope="session", params=minors())
+def minor(request: pytest.FixtureRequest) -> str:
+    """Which Kubernetes: `1.34`; `assets` for the one in KUBEBUILDER_ASSETS."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def binaries(minor: str, pytestconfig: pytest.Config) -> Mapping[str, Path]:
+    """Its programs; a first build shows its progress through pytest's capture."""
+    capture: Any = pytestconfig.pluginmanager.getplugin("capturemanager")
+    try:
+        with capture.global_and_fixture_disabled():
+            return programs(minor)
+    except MissingNeedError as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def plane(binaries: Mapping[str, Path]) -> Iterator[ControlPlane]:
+    with control_plane(binaries) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(plane: ControlPlane) -> Iterator[Client]:
+    """The administrator, with our CRD established and served."""
+    with plane.client() as client:
+        client.do("POST", CRDS, yaml.safe_load(CRD.read_text()), fieldValidation="Strict")
+        client.watch(CRDS, _established, 20, fieldSelector="metadata.name=scalableapis.scalableapi.io")
+        yield client
+
+
+def _established(crd: Object) -> bool:
+    conditions = {c["type"]: c["status"] for c in crd["status"]["conditions"] or ()}
+    return conditions.get("Established") == "True"
+
+
+@pytest.fixture
+def namespace(client: Client) -> str:
+    name = f"test-{next(_numbers)}"
+    client.do("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    return name
+
+
+@pytest.fixture
+def kubectl(plane: ControlPlane, namespace: str) -> Callable[..., str]:
+    """Runs the minor's kubectl in the test's namespace and returns what it printed; `stdin` is given to it."""
+
+    def run(*words: str, stdin: str = "") -> str:
+        line = [str(plane.programs["kubectl"]), f"--kubeconfig={plane.kubeconfig}", f"--namespace={namespace}", *words]
+        environment = {"HOME": str(plane.folder)}  # its cache
+        done = subprocess.run(
+            line, input=stdin, capture_output=True, text=True, check=False, timeout=30, env=environment
+        )
+        assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stderr}"
+        return done.stdout
+
+    return run
