@@ -177,6 +177,8 @@ def record_to_status(record: autoscale.Record, generation: int) -> LastDecision:
             ratio_held=inputs.ratio_held,
             fallback_replicas=inputs.fallback_replicas,
             manual_replicas=inputs.manual_replicas,
+            scheduled=inputs.scheduled,
+            budget_cap=inputs.budget_cap,
         ),
         metrics=tuple(
             DecisionMetric(
