@@ -24,6 +24,7 @@ from services.schema.tiers import TiersDocument, TiersRefusedError, parse, rende
 MAX_BYTES: Final = 1 << 20
 ACTIVE: Final = "tiers.yaml"
 CANDIDATE: Final = "candidate.yaml"
+WITH_CANDIDATE: Final = frozenset({"Canary", "Scheduled", "Paused"})
 PHASES: Final = frozenset(get_args(Phase))
 
 
@@ -76,7 +77,7 @@ def restored(active: bytes, candidate: bytes, history: Any, state: Any) -> Recor
     said = state if isinstance(state, dict) else {}
     rotation = said if said.get("revision") == document.revision else {}
     phase: Phase = rotation["phase"] if rotation.get("phase") in PHASES else "RollingOut"
-    second = _parsed(candidate) if phase == "Canary" else None
+    second = _parsed(candidate) if phase in WITH_CANDIDATE else None
     if phase == "Canary" and second is None:  # nothing to compare with: the active document is in force
         phase = "RollingOut"
     since_ms, canaries = rotation.get("sinceMs"), rotation.get("canaries")
