@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from services.core.budget import Line
 from services.schema.scalable_api import ScalableApiSpec
 from services.schema.status import Phase, Status, TierHistory
 from services.schema.tiers import TiersDocument
@@ -68,7 +69,11 @@ Fleet = Mapping[str, Workload]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The rotation's durable state. `active` None: nothing was ever rolled out. `history`: newest first."""
+    """The durable state: the rotation's, and the budget's line. `active` None: nothing was ever rolled out.
+
+    `candidate`: what the gateways of uids `canaries` enforce in phase Canary. `untested`: the active document came
+    out of a canary without traffic. `retry`: the last value of annotation retry-rotation. `history`: newest first.
+    """
 
     active: TiersDocument | None = None
     phase: Phase = "Active"
@@ -76,6 +81,11 @@ class Record:
     failed_hash: str = ""
     history: tuple[tuple[TierHistory, TiersDocument], ...] = ()
     seen: str = ""
+    candidate: TiersDocument | None = None
+    canaries: tuple[str, ...] = ()
+    untested: bool = False
+    retry: str = ""
+    budget: Line | None = None
 
 
 @dataclass(frozen=True, slots=True)

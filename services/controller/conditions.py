@@ -83,7 +83,7 @@ def _progressing(facts: Facts, status: Status, history: History) -> Finding:
     if (key, facts.record.phase) != history.progress_key:
         history.progress_key, history.progress_ms = (key, facts.record.phase), facts.now_ms
     moving = [c for c in status.components if c.desired != c.current or c.starting or c.draining]
-    rotating = facts.record.phase in {"RollingOut", "RollingBack"}
+    rotating = facts.record.phase in {"RollingOut", "RollingBack", "Canary"}
     if (moving or rotating) and facts.now_ms - history.progress_ms >= DEADLINE_MS:
         return ("Progressing", "True", "ProgressDeadlineExceeded", "nothing moved for 600 s")
     if moving:
@@ -136,7 +136,7 @@ def _tiers_enforced(facts: Facts) -> Finding:
         return ("TiersEnforced", "False", "ReloadRejected", facts.tiers_message)
     if facts.stale:
         return ("TiersEnforced", "False", "PodsStale", ", ".join(facts.stale))
-    if facts.acked < facts.live and phase == "RollingOut":
+    if phase == "Canary" or (facts.acked < facts.live and phase == "RollingOut"):
         message = f"{facts.acked} of {facts.live} have acknowledged"
         return ("TiersEnforced", "False", "RolloutInProgress", message)
     return ("TiersEnforced", "True", "AllPodsAcked", facts.tiers_message)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from services.controller.backend import Api, Fleet, Record
 from services.core import circuits
 from services.core.autoscale import Decision
-from services.schema.status import Change, LastDecision
+from services.schema.status import CanaryTiers, Change, LastDecision, ShadowTiers
 
 
 @dataclass(slots=True)
@@ -40,3 +40,5 @@ class Facts:
     degraded_store: bool
     token_refused: bool
     version: str
+    canary: CanaryTiers | None = None
+    shadow: ShadowTiers | None = None

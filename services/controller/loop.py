@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from services.controller import rotation, status
+from services.controller import acks, rotation, status
 from services.controller.apply import Scene, carry_out
 from services.controller.backend import Api, Backend, Conflict, Done, Event, Fleet, Key, Pod, Record, Unchanged
 from services.controller.conditions import DISABLED
@@ -21,6 +21,7 @@ from services.controller.events import EventFilter
 from services.controller.facts import Facts, History
 from services.controller.observe import Watch
 from services.controller.pods import ControlPorts, Hands
+from services.controller.trials import Trials
 from services.core import circuits
 from services.core.autoscale import Decision
 from services.runtime.log import get_log
@@ -54,7 +55,8 @@ class Mind:
 
     watch: Watch = field(default_factory=Watch)
     components: dict[str, Minded] = field(default_factory=dict)
-    acks: rotation.Acks = field(default_factory=rotation.Acks)
+    acks: acks.Acks = field(default_factory=acks.Acks)
+    trials: Trials = field(default_factory=Trials)
     record: Record | None = None
     history: History = field(default_factory=History)
     circuits: circuits.Memory = field(default_factory=circuits.Memory)
@@ -64,6 +66,7 @@ class Mind:
     token_ms: int = -TOKEN_MS
     unauthorized: bool = False
     told: tuple[tuple[str, object], ...] = ()
+    stale: frozenset[str] = frozenset()
 
 
 class Controller:
@@ -114,13 +117,15 @@ class Controller:
         happened, message = self._news(api, mind), ""
         if api.spec is not None:
             decisions = decide_all(now_ms, api.spec, fleet, mind.watch, mind.components)
-            mind.acks.take(mind.watch, _limiters(fleet))
+            mind.acks.take(mind.watch, _limiters(fleet), _gateways(fleet))
+            if mind.record:
+                mind.trials.take(now_ms, api.spec, mind.record, mind.watch, mind.acks.gateways)
             if acts:
                 happened += await _apply(now_ms, api, fleet, decisions=decisions, mind=mind, hands=hands)
                 told, message = await self._rotate(now_ms, api, api.spec, mind, hands)
                 happened += told
         facts = self._facts(now_ms, api, fleet, decisions=decisions, mind=mind, message=message)
-        happened += [*_circuit_events(facts.circuits), *_decision_events(decisions)]
+        happened += [*_circuit_events(facts.circuits), *_decision_events(decisions), *_stale_events(facts, mind)]
         await self._publish(facts, mind)
         for event in happened:
             if (admitted := self._events.admit(now_ms, api.key, event)) is not None:
@@ -143,16 +148,16 @@ class Controller:
         message = ""
         for _ in range(2):
             record = mind.record or await self._backend.read_record(api) or Record()
-            planned = rotation.plan(now_ms, spec, record, mind.acks)
+            retry, verdict = api.annotations.get(rotation.RETRY, ""), mind.trials.verdict(now_ms, spec, record)
+            planned = rotation.plan(now_ms, spec, record, mind.acks, retry=retry, verdict=verdict)
             message = planned.message
             if not await self._keep(api, mind, record, planned.record):
                 break
             happened += planned.events
-            answers = await rotation.push(now_ms, spec, mind.record or record, mind.acks, hands)
+            answers = await acks.push(now_ms, spec, mind.record or record, mind.acks, hands)
             refused = [error for a in answers.values() if a.status == 422 for error in a.errors or ("refused",)]
-            if refused and mind.record and mind.record.active and mind.record.phase == "RollingOut":
-                limit = spec.tiers.rotation.history_limit
-                planned = rotation.roll_back(now_ms, mind.record, mind.record.active, refused, limit)
+            if refused and mind.record and mind.record.active and mind.record.phase in {"RollingOut", "Canary"}:
+                planned = rotation.roll_back(now_ms, mind.record, refused, spec.tiers.rotation.history_limit)
                 message = planned.message
                 if await self._keep(api, mind, mind.record, planned.record):
                     happened += planned.events
@@ -192,8 +197,10 @@ class Controller:
             decisions=decisions,
             record=record,
             live=len(mind.acks.live),
-            acked=len(mind.acks.live) - len(mind.acks.unacked(record.active)),
-            stale=rotation.stale(now_ms, record, api.spec, mind.acks) if api.spec else [],
+            acked=mind.acks.enforcing(record.candidate if record.phase == "Canary" else record.active),
+            stale=acks.stale(now_ms, record, api.spec, mind.acks) if api.spec else [],
+            canary=mind.trials.canary_status(record, [p.name for p in mind.acks.live if p.uid in record.canaries]),
+            shadow=mind.trials.shadow_status(record),
             tiers_message=message,
             circuits=found,
             unreachable=sorted(pod.name for _, pod in pods if pod.ready and fresh[pod.uid] is None),
@@ -249,6 +256,10 @@ def _limiters(fleet: Fleet) -> list[Pod]:
     return [pod for workload in workloads for pod in workload.pods if pod.ready and not pod.deleting]
 
 
+def _gateways(fleet: Fleet) -> frozenset[str]:
+    return frozenset(pod.uid for pod in fleet["gateway"].pods) if "gateway" in fleet else frozenset()
+
+
 def _report(component: str, snapshot: Snapshot | None) -> circuits.Report:
     if snapshot is None:
         return circuits.Report(component, fresh=False)
@@ -288,3 +299,10 @@ def _decision_events(decisions: Mapping[str, Decision]) -> Iterable[Event]:
         if any(step.rule == "Starts" for step in decision.record.steps):
             message = f"{name}: replicas are slow to start; no more are added on top of them"
             yield Event("Warning", "StartsStuck", message, name)
+
+
+def _stale_events(facts: Facts, mind: Mind) -> list[Event]:
+    """Each pod once, when it becomes stale."""
+    before, mind.stale = mind.stale, frozenset(facts.stale)
+    late = sorted(mind.stale - before)
+    return [Event("Warning", "PodsStale", f"{name} does not acknowledge the tiers document", name) for name in late]

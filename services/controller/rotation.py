@@ -1,51 +1,32 @@
-"""A changed tiers document, from the spec into every gateway and balancer (operator.md §6, the Immediate path).
+"""A changed tiers document, from the spec into every gateway and balancer (operator.md §6).
 
 Written first, pushed second: a pod that starts now reads the new one from its file, one that runs is told, each tick
-until it acknowledges the hash. A pod that refuses the document (422) brings the old content back, as a new revision;
-the refused hash is not tried again until the spec says something else.
+until it acknowledges the hash. What brings the old content back (a refusal, a canary that is worse) does so as a new
+revision; the hash that failed is not tried again until the spec says something else, or a person asks for it.
 
-Caller: the loop, once a tick. `plan` is pure; `push` does the talking.
+Caller: the loop, once a tick. Which move is next is `core.rotation`'s; `plan` makes the record of it; `acks.push` talks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
-from services.controller.backend import Event, Pod, Record
-from services.controller.observe import Watch
-from services.controller.pods import Answer, Hands
+from services.controller.acks import Acks
+from services.controller.backend import Event, Record
+from services.controller.shadows import names, shadowed
+from services.controller.trials import trial_of
+from services.core import rotation
+from services.core.rotation import Live, Move, State, Wish
 from services.runtime.vitals import rfc3339
-from services.schema.scalable_api import ScalableApiSpec, duration_ms, tiers_spec
+from services.schema.scalable_api import ScalableApiSpec, tiers_spec
 from services.schema.status import TierHistory
-from services.schema.tiers import BUILT_IN, MAX_BYTES, TiersDocument, TiersSpec, document, render
+from services.schema.tiers import BUILT_IN, MAX_BYTES, TiersDocument, document, render
 
-MAX_WAIT_MS: Final = 30_000
-
-
-@dataclass(slots=True)
-class Acks:
-    """Who enforces which hash, as far as we heard, and when to ask a silent one again."""
-
-    live: tuple[Pod, ...] = ()
-    hashes: dict[str, str] = field(default_factory=dict)
-    tries: dict[str, tuple[int, int]] = field(default_factory=dict)
-
-    def take(self, watch: Watch, pods: Sequence[Pod]) -> None:
-        """A snapshot names the hash too: it is believed over an older answer."""
-        self.live = tuple(pods)
-        for pod in pods:
-            seen = watch.seen.get(pod.uid)
-            if seen and seen.snapshot.tier:
-                self.hashes[pod.uid] = seen.snapshot.tier.hash
-        live = {pod.uid for pod in pods}
-        self.hashes = {uid: hash_ for uid, hash_ in self.hashes.items() if uid in live}
-        self.tries = {uid: wait for uid, wait in self.tries.items() if uid in live}
-
-    def unacked(self, active: TiersDocument | None) -> list[Pod]:
-        """Live pods that do not enforce the active document, as far as we know."""
-        return [pod for pod in self.live if active and self.hashes.get(pod.uid) != active.hash]
+RETRY: Final = "scalableapi.io/retry-rotation"
+"""An annotation: each new value has a document that failed tried once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,96 +38,171 @@ class Plan:
     message: str = ""
 
 
-def plan(now_ms: int, spec: ScalableApiSpec, record: Record, acks: Acks) -> Plan:
-    """The next state, from what the spec says and who has acknowledged."""
-    wanted = tiers_spec(spec)
-    candidate = document((record.active.revision if record.active else 0) + 1, wanted)
-    if record.active and record.active.hash == candidate.hash:
-        return _settle(now_ms, record, acks)
-    if record.active and candidate.hash == record.failed_hash:
-        return _settle(now_ms, record, acks, refused=True)
-    if len(render(candidate)) > MAX_BYTES:
-        message = f"the document has more than {MAX_BYTES} bytes; shorten tiers"
-        told = () if record.phase == "Rejected" else (Event("Warning", "TiersRejected", message),)
-        return Plan(_phase(now_ms, record, "Rejected"), told, message)
-    if spec.paused.tiers and record.active:
-        return Plan(_phase(now_ms, record, "Paused"), message=f"r{candidate.revision} waits for paused.tiers: false")
-    return Plan(_roll(now_ms, record, wanted, spec.tiers.rotation.history_limit), message="")
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The document to bring into force for the spec, and how."""
+
+    target: TiersDocument
+    wish: Wish
+    history_limit: int
 
 
-def _settle(now_ms: int, record: Record, acks: Acks, *, refused: bool = False) -> Plan:
-    """The content in force stays: it is the spec's, or what the spec says was refused. Is everybody there?"""
-    if record.phase in {"RollingOut", "RollingBack"} and (acks.unacked(record.active) or not acks.live):
-        return Plan(record)
-    if refused:
-        return Plan(_phase(now_ms, record, "RolledBack"), message="the spec's document was refused; change it")
-    revision = record.active.revision if record.active else 0
-    events: tuple[Event, ...] = ()
-    if record.phase == "RollingOut":
-        events = (Event("Normal", "TiersRotated", f"r{revision} is enforced by {len(acks.live)} of {len(acks.live)}"),)
-    return Plan(_phase(now_ms, replace(record, failed_hash="") if record.failed_hash else record, "Active"), events)
-
-
-def roll_back(now_ms: int, record: Record, active: TiersDocument, errors: Sequence[str], history_limit: int) -> Plan:
-    """A pod refused the active document: its predecessor's content as a new revision."""
-    old = record.history[0][1].spec if record.history else BUILT_IN.spec
-    back = _roll(now_ms, record, old, history_limit, outcome="RolledBack")
-    message = f"r{active.revision} was refused: {'; '.join(errors)[:160]}"
-    return Plan(
-        replace(back, phase="RollingBack", failed_hash=active.hash),
-        (Event("Warning", "TiersRolledBack", message),),
-        message,
+def plan(
+    now_ms: int,
+    spec: ScalableApiSpec,
+    record: Record,
+    acks: Acks,
+    *,
+    retry: str = "",
+    verdict: rotation.Verdict = "Unknown",
+) -> Plan:
+    """The next state, from what the spec says, who has acknowledged, and how a canary does."""
+    if retry != record.retry:
+        record = replace(record, retry=retry, failed_hash="")
+    wanted = _wanted(spec, record)
+    state = State(
+        record.phase,
+        record.since_ms,
+        record.active.hash if record.active else "",
+        record.candidate.hash if record.candidate else "",
+        record.canaries,
+        record.failed_hash,
     )
+    live = Live(acks.gateways, bool(acks.live) and not acks.unacked(record))
+    move = rotation.plan(now_ms, wanted.wish, state, live, verdict)
+    return _made(now_ms, move, record, wanted, acks)
 
 
-def _roll(now_ms: int, record: Record, spec: TiersSpec, limit: int, outcome: str = "") -> Record:
-    before = record.active
-    history = record.history
+def _wanted(spec: ScalableApiSpec, record: Record) -> Wanted:
+    asked, active, rules = tiers_spec(spec), record.active, spec.tiers.rotation
+    audit = spec.tiers.enforcement == "Audit" and active is not None
+    content = shadowed(active.spec, asked) if active and audit else asked
+    target = document(_next_revision(record), content)
+    breaker_only = active is not None and content == active.spec.model_copy(update={"breaker": content.breaker})
+    wish = Wish(
+        target=target.hash,
+        audit=audit and content != asked,
+        too_large=len(render(target)) > MAX_BYTES,
+        paused=spec.paused.tiers,
+        at_ms=round(datetime.fromisoformat(rules.at).timestamp() * 1000) if rules.at else 0,
+        trial=None if breaker_only else trial_of(spec),
+    )
+    return Wanted(target, wish, rules.history_limit)
+
+
+def _next_revision(record: Record) -> int:
+    """Above everything that any pod was ever given."""
+    given = (BUILT_IN, record.active, record.candidate if record.phase == "Canary" else None)
+    return max(made.revision for made in given if made) + 1
+
+
+def _made(now_ms: int, move: Move, record: Record, wanted: Wanted, acks: Acks) -> Plan:
+    """The record after the move, and what to say about it."""
+    target, limit = wanted.target, wanted.history_limit
+    if move.act == "Wait":
+        return _wait(now_ms, move, record, wanted)
+    if move.act == "Canary":
+        first = [pod.name for pod in acks.live if pod.uid in move.canaries]
+        kept = record.candidate if record.phase == "Canary" and record.candidate else target
+        begun = replace(record, phase="Canary", since_ms=now_ms, candidate=kept, canaries=move.canaries)
+        message = f"r{kept.revision} on {', '.join(first)[:120]} ({len(first)} of {len(acks.gateways)} gateways)"
+        return Plan(begun, (Event("Normal", "TiersCanaryStarted", message),), message)
+    if move.act == "Roll":
+        return Plan(_activated(now_ms, record, target, limit))
+    if move.act == "Finish" and record.candidate:
+        return Plan(replace(_activated(now_ms, record, record.candidate, limit), untested=move.untested))
+    if move.act == "Back" and record.candidate:
+        return _given_up(now_ms, move, record, record.candidate, limit)
+    return _rest(now_ms, move, record, wanted, acks)
+
+
+def _wait(now_ms: int, move: Move, record: Record, wanted: Wanted) -> Plan:
+    scheduled = move.phase == "Scheduled"
+    moment = f"until {rfc3339(wanted.wish.at_ms / 1000)}" if scheduled else "for paused.tiers: false"
+    waiting = record.candidate if record.phase == move.phase else None
+    if waiting and waiting.hash == wanted.target.hash:
+        return Plan(record, message=f"r{waiting.revision} waits {moment}")
+    message = f"r{wanted.target.revision} waits {moment}"
+    kept = replace(record, phase=move.phase, since_ms=now_ms, candidate=wanted.target)
+    return Plan(kept, (Event("Normal", "TiersScheduled", message),) if scheduled else (), message)
+
+
+def _rest(now_ms: int, move: Move, record: Record, wanted: Wanted, acks: Acks) -> Plan:
+    """Another phase, or the same one, with what it has to say."""
+    phase, message = move.phase, ""
+    failed = "" if phase in {"Active", "Shadowing"} else record.failed_hash
+    kept = record
+    if (phase, failed) != (record.phase, record.failed_hash):
+        kept = replace(record, phase=phase, failed_hash=failed, candidate=None, canaries=())
+        kept = kept if phase == record.phase else replace(kept, since_ms=now_ms)
+    told: list[Event] = []
+    if phase == "Rejected":
+        message = f"the document has more than {MAX_BYTES} bytes; shorten tiers"
+        told = [Event("Warning", "TiersRejected", message)]
+    elif phase == "RolledBack":
+        message = "the spec's document was refused; change it"
+    elif phase == "Shadowing":
+        message = f"audited: {', '.join(names(wanted.target.spec)) or 'nothing that a tier enforces'}"
+        told = [Event("Normal", "TiersShadowing", message)]
+    elif phase == "Active" and record.phase == "RollingOut" and record.active:
+        count = len(acks.live)
+        told = [Event("Normal", "TiersRotated", f"r{record.active.revision} is enforced by {count} of {count}")]
+    return Plan(kept, tuple(told) if phase != record.phase else (), message)
+
+
+def roll_back(now_ms: int, record: Record, errors: Sequence[str], limit: int) -> Plan:
+    """A pod refused the newest document: the content before it, as a new revision."""
+    refused = record.candidate if record.phase == "Canary" else record.active
+    why = f"r{refused.revision if refused else 0} was refused: {'; '.join(errors)[:160]}"
+    if record.phase == "Canary" and record.candidate:
+        return _told_back(_returned(now_ms, record, record.candidate, limit), why)
+    old = record.history[0][1].spec if record.history else BUILT_IN.spec
+    back = _activated(now_ms, record, document(_next_revision(record), old), limit, outcome="RolledBack")
+    failed = refused.hash if refused else ""
+    return _told_back(replace(back, phase="RollingBack", failed_hash=failed), why)
+
+
+def _given_up(now_ms: int, move: Move, record: Record, candidate: TiersDocument, limit: int) -> Plan:
+    back = _returned(now_ms, record, candidate, limit)
+    if move.failed:
+        return _told_back(back, f"r{candidate.revision} did worse on its canaries than the others without it")
+    (entry, past), *older = back.history
+    history = ((entry.model_copy(update={"outcome": "Superseded"}), past), *older)
+    back = replace(back, failed_hash="", history=history)
+    return _told_back(back, f"r{candidate.revision} is not the spec's any more")
+
+
+def _returned(now_ms: int, record: Record, candidate: TiersDocument, limit: int) -> Record:
+    """From a canary: what the others enforce, above the candidate's revision."""
+    content = record.active.spec if record.active else BUILT_IN.spec
+    back = _activated(now_ms, record, document(_next_revision(record), content), limit)
+    history = ((_entry(candidate, record.since_ms, "RolledBack"), candidate), *back.history)[: max(1, limit)]
+    return replace(back, phase="RollingBack", failed_hash=candidate.hash, history=history)
+
+
+def _told_back(record: Record, why: str) -> Plan:
+    return Plan(record, (Event("Warning", "TiersRolledBack", why),), why)
+
+
+def _activated(now_ms: int, record: Record, made: TiersDocument, limit: int, outcome: str = "") -> Record:
+    before, history = record.active, record.history
     if before:
-        said = "RolledBack" if outcome else "Superseded" if record.phase == "RollingOut" else "Enforced"
-        entry = TierHistory(
-            revision=before.revision, hash=before.hash, at=rfc3339(record.since_ms / 1000), outcome=said
-        )
-        history = ((entry, before), *history)[: max(1, limit)]  # one is needed to roll back to
-    return Record(
-        active=document((before.revision if before else 0) + 1, spec),
+        rolling = "Superseded" if record.phase == "RollingOut" else "NoTraffic" if record.untested else "Enforced"
+        history = ((_entry(before, record.since_ms, outcome or rolling), before), *history)[: max(1, limit)]
+    return replace(  # one entry of history is needed to roll back to
+        record,
+        active=made,
         phase="RollingOut",
         since_ms=now_ms,
         failed_hash=record.failed_hash if outcome else "",
         history=history,
-        seen=record.seen,
+        candidate=None,
+        canaries=(),
+        untested=False,
     )
 
 
-def _phase(now_ms: int, record: Record, phase: str) -> Record:
-    return record if record.phase == phase else replace(record, phase=phase, since_ms=now_ms)  # type: ignore[arg-type]  # a literal's value
-
-
-async def push(now_ms: int, spec: ScalableApiSpec, record: Record, acks: Acks, hands: Hands) -> Mapping[str, Answer]:
-    """Offer the active document to every live pod that has not acknowledged it and is due; answers by uid."""
-    due = [pod for pod in acks.unacked(record.active) if now_ms >= acks.tries.get(pod.uid, (0, 0))[1]]
-    if not due or record.active is None:
-        return {}
-    answers = await hands.ports.push(due, hands.token, hands.backend.epoch, render(record.active))
-    ack_ms = duration_ms(spec.tiers.rotation.ack_timeout)
-    for uid, answer in answers.items():
-        if answer.status == 200:
-            acks.hashes[uid] = answer.hash
-            acks.tries.pop(uid, None)
-        else:
-            acks.tries[uid] = _again(now_ms, record, acks.tries.get(uid, (0, 0))[0], ack_ms)
-    return answers
-
-
-def _again(now_ms: int, record: Record, tries: int, ack_ms: int) -> tuple[int, int]:
-    """Every tick at first; once it is late, after 1, 2, 4 … 30 s."""
-    if now_ms - record.since_ms < ack_ms:
-        return 0, now_ms
-    return tries + 1, now_ms + min(MAX_WAIT_MS, 1000 * 2 ** min(tries, 5))
-
-
-def stale(now_ms: int, record: Record, spec: ScalableApiSpec, acks: Acks) -> list[str]:
-    """Names of live pods that have not acknowledged although they had `ackTimeout`."""
-    if now_ms - record.since_ms < duration_ms(spec.tiers.rotation.ack_timeout):
-        return []
-    return sorted(pod.name for pod in acks.unacked(record.active))
+def _entry(past: TiersDocument, since_ms: int, outcome: str) -> TierHistory:
+    return TierHistory.model_validate(
+        {"revision": past.revision, "hash": past.hash, "at": rfc3339(since_ms / 1000), "outcome": outcome}
+    )

@@ -25,6 +25,7 @@ from services.schema.status import (
     DecisionMetric,
     DecisionStep,
     LastDecision,
+    PendingTiers,
     Status,
     Summary,
     TierPods,
@@ -177,6 +178,8 @@ def record_to_status(record: autoscale.Record, generation: int) -> LastDecision:
             ratio_held=inputs.ratio_held,
             fallback_replicas=inputs.fallback_replicas,
             manual_replicas=inputs.manual_replicas,
+            scheduled=inputs.scheduled,
+            budget_cap=inputs.budget_cap,
         ),
         metrics=tuple(
             DecisionMetric(
@@ -212,8 +215,19 @@ def _tiers(facts: Facts) -> TiersStatus:
         failed_hash=record.failed_hash,
         message=facts.tiers_message[:256],
         pods=TierPods(total=facts.live, acked=facts.acked, stale=tuple(facts.stale)[:10]),
+        pending=_pending(facts),
+        canary=facts.canary,
+        shadow=facts.shadow,
         history=tuple(entry for entry, _ in record.history[:limit]),
     )
+
+
+def _pending(facts: Facts) -> PendingTiers | None:
+    record, spec = facts.record, facts.api.spec
+    if record.phase not in {"Scheduled", "Paused"} or record.candidate is None:
+        return None
+    at = spec.tiers.rotation.at if spec and record.phase == "Scheduled" else None
+    return PendingTiers(revision=record.candidate.revision, hash=record.candidate.hash, at=at)
 
 
 def _circuits(found: circuits.Aggregate) -> Circuits:
@@ -242,8 +256,10 @@ def _summary(facts: Facts, components: Sequence[ComponentStatus]) -> Summary:
     spec, record = facts.api.spec, facts.record
     paused = [] if spec is None else [n for n, on in pauses(spec) if on]
     revision = f"r{record.active.revision}" if record.active else "-"
-    if record.phase == "RollingOut" and record.history:
+    if record.phase in {"RollingOut", "RollingBack"} and record.history:
         revision = f"r{record.history[0][0].revision}→{revision}"
+    elif record.phase == "Canary" and record.candidate:
+        revision += f"→r{record.candidate.revision}"
     found = facts.circuits
     opened = f"{found.open} open" if found.open else f"{found.half_open} half-open" if found.half_open else "closed"
     return Summary(

@@ -70,7 +70,10 @@ DOWN_POLICIES: Final = (Policy("Percent", 50, 15_000),)
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The spec of one component, in milliseconds and thousandths. `manual_replicas` None = hold."""
+    """The spec of one component, in milliseconds and thousandths. `manual_replicas` None = hold.
+
+    `scheduled`: which of "floor", "cap" (or "floor,cap") come from the schedule. `budget_cap` None = nothing is cut.
+    """
 
     metrics: tuple[Metric, ...]
     minimum: int = 1
@@ -86,6 +89,8 @@ class Rules:
     down: Side = Side(10, 300_000, "Max", DOWN_POLICIES)
     fallback_after_ms: int = 30_000
     fallback_replicas: int | None = None
+    scheduled: str = ""
+    budget_cap: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +236,8 @@ class Inputs:
     ratio_held: bool
     fallback_replicas: int | None
     manual_replicas: int | None
+    scheduled: str
+    budget_cap: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +386,8 @@ def _inputs(now_ms: int, counts: Counts, rules: Rules, memory: Memory) -> Inputs
         ratio_held=counts.starting > 0 and now_ms - memory.raised_ms < 2 * memory.start_ms,
         fallback_replicas=fallback,
         manual_replicas=rules.manual_replicas if rules.mode == "Manual" else None,
+        scheduled=rules.scheduled,
+        budget_cap=rules.budget_cap,
     )
 
 
@@ -520,6 +529,13 @@ def _bounds(value: int, record: Record) -> int:
     return min(max(value, inputs.minimum), cap)
 
 
+def _budget(value: int, record: Record) -> int:
+    inputs = record.inputs
+    if inputs.budget_cap is None:
+        return value
+    return min(value, max(inputs.budget_cap, record.committed, inputs.minimum))
+
+
 def _pause(value: int, record: Record) -> int:
     if "up" in record.inputs.paused:
         value = min(value, record.committed)
@@ -547,10 +563,11 @@ STEPS: Final = (
     ("Starts", _starts),
     ("Rollout", _rollout),
     ("Bounds", _bounds),
+    ("Budget", _budget),
     ("Pause", _pause),
     ("Mode", _mode),
 )
-"""In the order of operator.md §5.5; the budget (its step 9) is not part of this version."""
+"""In the order of operator.md §5.5."""
 
 
 def _run(record: Record) -> Record:
@@ -580,6 +597,7 @@ _REASONS: Final = {
     "Policies": "PolicyLimited",
     "Starts": "StartsPending",
     "Rollout": "RolloutInProgress",
+    "Budget": "BudgetCapped",
     "Pause": "Paused",
 }
 
@@ -592,7 +610,7 @@ def _reason(record: Record) -> str:
         return "Recommending" if inputs.mode == "Recommend" else "Manual"
     last = record.steps[-1].rule if record.steps else ""
     if last == "Bounds":
-        return "AtMaximum" if record.steps[-1].after < record.steps[-1].before else "AtMinimum"
+        return _bounds_reason(inputs.scheduled, down=record.steps[-1].after < record.steps[-1].before)
     if last in _REASONS:
         return _REASONS[last]
     if inputs.fallback_replicas is not None:
@@ -604,3 +622,9 @@ def _reason(record: Record) -> str:
     if record.final == record.committed:
         return "WithinTolerance"
     return "LoadAboveTarget" if record.final > record.committed else "LoadBelowTarget"
+
+
+def _bounds_reason(scheduled: str, *, down: bool) -> str:
+    if down:
+        return "ScheduleCap" if "cap" in scheduled else "AtMaximum"
+    return "ScheduleFloor" if "floor" in scheduled else "AtMinimum"

@@ -104,6 +104,7 @@ class DecisionInputs(Strict):
     ratio_held: bool = Field(default=False, description="Averages waited for starting replicas.")
     fallback_replicas: Count | None = Field(None, description="Count of the fallback, while it acted.")
     manual_replicas: Count | None = Field(None, description="Count of mode Manual, while it acted.")
+    scheduled: Word = Field("", description="Which of floor, cap come from the schedule.")
 
 
 class DecisionMetric(Strict):

@@ -113,6 +113,7 @@ FIXED: Final = {
     "Starts": "replicas are slow to start: no more on top of them",
     "Rollout": "a rollout is under way: no decrease",
     "Bounds": "{i.min} to {i.max} are allowed",
+    "Budget": "the budget allows {i.budget_cap} at most now",
     "Pause": "paused: {i.paused}",
     "Mode": "mode {i.mode}",
 }

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from services.controller import rotation
+from services.controller.acks import Acks
 from services.controller.backend import (
     Api,
     Denied,
@@ -105,7 +106,7 @@ class ProcessBackend:
         if spec is None:
             return
         known = records.restore(self._folder()) or Record()
-        planned = rotation.plan(round(time.time() * 1000), spec, known, rotation.Acks()).record
+        planned = rotation.plan(round(time.time() * 1000), spec, known, Acks()).record
         if planned is not known:
             await self.write_record(self.manifest.api, planned, known.seen)
         started = []

@@ -1,4 +1,6 @@
-"""The rotation's record as a folder: `tiers.yaml`, `history.yaml`, `rotation.yaml`, as a ConfigMap's keys would be.
+"""The rotation's record as plain values, and as a folder: `tiers.yaml`, `candidate.yaml`, `history.yaml`, `rotation.yaml`.
+
+`state_of`, `history_of` and `restored` are the form that both homes share; Kubernetes keeps it in a ConfigMap.
 
 `tiers.yaml` is what processes read (TIERS_FILE), so it is written last: whoever sees the new document finds its
 history beside it. A phase that belongs to another revision than the document's is taken as "still rolling out".
@@ -6,6 +8,7 @@ history beside it. A phase that belongs to another revision than the document's 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -13,55 +16,95 @@ import yaml
 
 from services.controller.backend import Record
 from services.controller.backends.files import write_atomically
+from services.core.budget import Line
 from services.schema.documents import DocumentError, load
 from services.schema.status import Phase, TierHistory
 from services.schema.tiers import TiersDocument, TiersRefusedError, parse, render
 
 MAX_BYTES: Final = 1 << 20
 ACTIVE: Final = "tiers.yaml"
+CANDIDATE: Final = "candidate.yaml"
+WITH_CANDIDATE: Final = frozenset({"Canary", "Scheduled", "Paused"})
 PHASES: Final = frozenset(get_args(Phase))
 
 
 def store(folder: Path, record: Record) -> None:
     """Raises OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    history = [
-        entry.model_dump(by_alias=True) | {"document": render(document).decode()} for entry, document in record.history
-    ]
-    revision = record.active.revision if record.active else 0
-    rotation = {
-        "phase": record.phase,
-        "revision": revision,
-        "sinceMs": record.since_ms,
-        "failedHash": record.failed_hash,
-        "seen": int(record.seen or 0),
-    }
-    _write(folder / "history.yaml", history)
-    _write(folder / "rotation.yaml", rotation)
+    _write(folder / "history.yaml", history_of(record))
+    if record.candidate:
+        _replace(folder / CANDIDATE, render(record.candidate))
+    _write(folder / "rotation.yaml", state_of(record) | {"seen": int(record.seen or 0)})
     if record.active:
-        data = render(record.active)
-        if _bytes(folder / ACTIVE) != data:
-            write_atomically(folder / ACTIVE, data)
+        _replace(folder / ACTIVE, render(record.active))
 
 
 def restore(folder: Path) -> Record | None:
     """The record, or None when there is none that can be read: then the next one starts at revision 1."""
-    try:
-        active = parse((folder / ACTIVE).read_bytes())
-    except (OSError, TiersRefusedError):
+    state = _read(folder / "rotation.yaml")
+    found = restored(_bytes(folder / ACTIVE), _bytes(folder / CANDIDATE), _read(folder / "history.yaml"), state)
+    seen = state.get("seen", 0) if isinstance(state, dict) else 0
+    return replace(found, seen=str(seen)) if found else None
+
+
+def state_of(record: Record) -> dict[str, Any]:
+    """Everything but the documents, in plain values: what a ConfigMap keeps in annotations."""
+    line = record.budget
+    return {
+        "phase": record.phase,
+        "revision": record.active.revision if record.active else 0,
+        "sinceMs": record.since_ms,
+        "failedHash": record.failed_hash,
+        "canaries": list(record.canaries),
+        "untested": record.untested,
+        "retry": record.retry,
+        "budget": [line.start_ms, line.as_of_ms, line.used, line.rate] if line else None,
+    }
+
+
+def history_of(record: Record) -> list[dict[str, Any]]:
+    """The documents before, in plain values."""
+    return [
+        entry.model_dump(by_alias=True) | {"document": render(document).decode()} for entry, document in record.history
+    ]
+
+
+def restored(active: bytes, candidate: bytes, history: Any, state: Any) -> Record | None:
+    """A record from what `render`, `history_of` and `state_of` made; None without a document that can be read."""
+    document = _parsed(active)
+    if document is None:
         return None
-    said = _read(folder / "rotation.yaml")
-    rotation = said if isinstance(said, dict) and said.get("revision") == active.revision else {}
+    said = state if isinstance(state, dict) else {}
+    rotation = said if said.get("revision") == document.revision else {}
     phase: Phase = rotation["phase"] if rotation.get("phase") in PHASES else "RollingOut"
-    since_ms = rotation.get("sinceMs")
+    second = _parsed(candidate) if phase in WITH_CANDIDATE else None
+    if phase == "Canary" and second is None:  # nothing to compare with: the active document is in force
+        phase = "RollingOut"
+    since_ms, canaries = rotation.get("sinceMs"), rotation.get("canaries")
     return Record(
-        active=active,
+        active=document,
         phase=phase,
         since_ms=since_ms if isinstance(since_ms, int) else 0,
         failed_hash=str(rotation.get("failedHash", "")),
-        history=_history(_read(folder / "history.yaml")),
-        seen=str(rotation.get("seen", 0)),
+        history=_history(history),
+        candidate=second,
+        canaries=tuple(map(str, canaries)) if isinstance(canaries, list) else (),
+        untested=rotation.get("untested") is True,
+        retry=str(rotation.get("retry", "")),
+        budget=_line(said.get("budget")),
     )
+
+
+def _line(numbers: Any) -> Line | None:
+    whole = isinstance(numbers, list) and len(numbers) == 4 and all(type(number) is int for number in numbers)
+    return Line(*numbers) if whole else None
+
+
+def _parsed(raw: bytes) -> TiersDocument | None:
+    try:
+        return parse(raw)
+    except TiersRefusedError:
+        return None
 
 
 def _history(entries: Any) -> tuple[tuple[TierHistory, TiersDocument], ...]:
@@ -80,6 +123,11 @@ def _history(entries: Any) -> tuple[tuple[TierHistory, TiersDocument], ...]:
 
 def _write(path: Path, value: Any) -> None:
     write_atomically(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True).encode())
+
+
+def _replace(path: Path, data: bytes) -> None:
+    if _bytes(path) != data:
+        write_atomically(path, data)
 
 
 def _read(path: Path) -> Any:

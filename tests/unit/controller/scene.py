@@ -46,6 +46,10 @@ class Stage:
         self.backend.now_ms = START_MS - 60_000
         for component, count in ({"gateway": 1, "balancer": 1, "api": 2} | replicas).items():
             self.backend.have(component, count)
+        self.restart()
+
+    def restart(self) -> None:
+        """Another controller takes over: it knows what is stored and what it sees."""
         self.controller = Controller(self.backend, self.ports, version="1.0.0", now_ms=lambda: self.now_ms)
 
     async def seconds(self, count: int) -> Status:

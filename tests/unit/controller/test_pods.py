@@ -24,8 +24,10 @@ SNAPSHOT = {
 async def server(answer: Callable[[str, str], tuple[int, object]]) -> AsyncIterator[tuple[Pod, list[str]]]:
     """A control port that answers `answer(method and path, headers and body)`; what it was asked."""
     asked: list[str] = []
+    serving: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.current_task())  # type: ignore[arg-type]  # a callback of start_server runs in a task
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         length = next((int(x.split(":")[1]) for x in head.splitlines() if x.startswith("content-length")), 0)
         whole = head + (await reader.readexactly(length)).decode()
@@ -35,6 +37,7 @@ async def server(answer: Callable[[str, str], tuple[int, object]]) -> AsyncItera
         writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(data)}\r\nconnection: close\r\n\r\n".encode() + data)
         await writer.drain()
         writer.close()
+        await writer.wait_closed()
 
     listener = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
@@ -42,6 +45,7 @@ async def server(answer: Callable[[str, str], tuple[int, object]]) -> AsyncItera
         yield Pod("u", "api-1", "Running", control_url=f"http://127.0.0.1:{port}"), asked
     finally:
         listener.close()
+        await asyncio.gather(*serving)  # an unclosed connection would be blamed on whichever test runs later
 
 
 GONE = Pod("gone", "api-2", "Running", control_url="http://127.0.0.1:1")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from services.controller import rotation
+from services.controller import acks, rotation
+from services.controller.acks import Acks
 from services.controller.backend import Pod, Record
-from services.controller.rotation import Acks, plan
+from services.controller.rotation import plan
 from services.schema.scalable_api import ScalableApiSpec, tiers_spec
-from services.schema.tiers import BUILT_IN
+from services.schema.tiers import BUILT_IN, spec_hash
 from tests.unit.controller.scene import Stage, spec
 
 
@@ -49,6 +53,7 @@ async def test_a_mute_gateway_becomes_stale_and_is_asked_less_and_less():
     status = await stage.seconds(3)
     assert status.tiers.pods.stale == ("gateway-2",)
     assert stage.condition("TiersEnforced").reason == "PodsStale"
+    assert stage.reasons().count("PodsStale") == 1
     before = len(stage.ports.calls)
     await stage.seconds(30)
     assert len(stage.ports.calls) - before <= 6
@@ -176,7 +181,51 @@ def test_history_is_bounded_and_keeps_what_a_rollback_needs():
 @pytest.mark.parametrize(("since", "expected"), [(0, ["gateway-1"]), (90_000, [])])
 def test_stale_needs_its_time(since, expected):
     """Live, unacknowledged, and ackTimeout has passed."""
-    acks = Acks(live=(Pod("u", "gateway-1", "Running", ready=True),))
+    known = Acks(live=(Pod("u", "gateway-1", "Running", ready=True),))
     first = plan(0, spec(), Record(), Acks()).record
-    assert rotation.stale(100_000, replace(first, since_ms=since), spec(), acks) == expected
+    assert acks.stale(100_000, replace(first, since_ms=since), spec(), known) == expected
     assert tiers_spec(spec()) == BUILT_IN.spec
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from([30, 31, 32]),
+        st.sampled_from(["Immediate", "Canary"]),
+        st.sets(st.sampled_from(["gateway-1", "gateway-2", "balancer-4"])),  # mute
+        st.sampled_from(["", "", "gateway-1", "gateway-3"]),  # refuses
+        st.booleans(),  # the controller dies and another takes over
+        st.integers(1, 3),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=25)
+@given(STEPS)
+def test_p14_any_trace_enforces_only_the_specs_documents(steps):
+    """Silent and refusing pods, crashes, changes: revisions grow, contents were the spec's, the end is a rest."""
+
+    async def play() -> None:
+        stage, said = Stage(gateway=3), {BUILT_IN.hash}
+        revision = 0
+        for quota, strategy, mute, refuses, crash, seconds in steps:
+            stage.change(spec=limits(quota, strategy=strategy))
+            said.add(spec_hash(tiers_spec(limits(quota))))
+            stage.ports.mute, stage.ports.refuses = set(mute), {refuses} - {""}
+            if crash:
+                stage.restart()
+            for _ in range(seconds):
+                await stage.seconds(1)
+                assert stage.backend.record is not None
+                assert stage.backend.record.active is not None
+                assert stage.backend.record.active.revision >= revision
+                revision = stage.backend.record.active.revision
+                assert {tier.hash for tier in stage.ports.enforced.values()} <= said
+        stage.ports.mute, stage.ports.refuses = set(), set()
+        stage.change(spec=limits(quota))
+        status = await stage.seconds(35)
+        assert status.tiers.phase in {"Active", "RolledBack"}
+        assert {tier.hash for tier in stage.ports.enforced.values()} == {status.tiers.active_hash}
+
+    asyncio.run(play())

@@ -317,6 +317,28 @@ def test_bounds_hold_at_once(replicas, load, final, reason):
     assert (found.final, found.record.reason) == (final, reason)
 
 
+@pytest.mark.parametrize(("replicas", "load", "reason"), [(20, 900_000, "ScheduleCap"), (1, 20_000, "ScheduleFloor")])
+def test_bounds_of_the_schedule_are_named(replicas, load, reason):
+    """The same step, for another reason."""
+    assert once(load, replicas=replicas, rules=replace(RULES, scheduled="floor,cap")).record.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("replicas", "load", "cap", "final", "reason"),
+    [
+        (4, 160_000, 6, 6, "BudgetCapped"),
+        (4, 160_000, 0, 4, "BudgetCapped"),
+        (4, 160_000, 9, 8, "Panic"),
+        (0, 0, 0, 2, "AtMinimum"),
+        (4, 75_000, 1, 4, "WithinTolerance"),
+    ],
+)
+def test_the_budget_cuts_increases_alone(replicas, load, cap, final, reason):
+    """Never below what there is, never below the floor."""
+    found = once(load, replicas=replicas, rules=replace(RULES, budget_cap=cap))
+    assert (found.final, found.record.reason) == (final, reason)
+
+
 def test_pause_beats_load_floor_and_cap():
     """Each direction by itself; Manual obeys too."""
     up, down = replace(RULES, paused_up=True), replace(RULES, paused_down=True)
@@ -389,6 +411,8 @@ RULE_SETS = st.builds(
     down=SIDES,
     fallback_after_ms=st.just(5000),
     fallback_replicas=st.none() | st.integers(1, 10),
+    scheduled=st.sampled_from(["", "floor", "cap"]),
+    budget_cap=st.none() | st.integers(0, 30),
 )
 COUNTS = st.builds(
     Counts,
@@ -492,13 +516,22 @@ def test_p5_a_restart_lowers_nothing_while_settling(rules, counts, trace):
             assert decision.final >= counts.committed
 
 
+@settings(max_examples=100, deadline=None)
+@given(RULE_SETS, COUNTS, TRACES, st.integers(0, 30))
+def test_p12_a_budget_never_lowers(rules, counts, trace, cap):
+    """With and without it: a decrease is the same, an increase at most cut to what there is."""
+    free = walk(replace(rules, budget_cap=None), counts, trace)[0].record
+    capped = walk(replace(rules, budget_cap=cap), counts, trace)[0].record
+    assert capped.final >= min(free.final, counts.committed)
+    assert capped.final <= free.final
+
+
 @settings(max_examples=60, deadline=None)
 @given(RULE_SETS, st.lists(LOADS, min_size=10, max_size=40))
 def test_p7_policies_hold_over_every_window_of_a_period(rules, trace):
     """Carried out as decided: against the count of one period ago, no change is more than `select` allows."""
-    rules = replace(
-        rules, mode="Auto", paused_up=False, paused_down=False, minimum=1, maximum=1000, fallback_replicas=None
-    )
+    free = {"paused_up": False, "paused_down": False, "fallback_replicas": None, "budget_cap": None}
+    rules = replace(rules, mode="Auto", minimum=1, maximum=1000, **free)
     world = World(rules, 5)
     levels = [5]
     for load in trace:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from services.controller.backend import Record
 from services.controller.backends.record import restore, store
+from services.core.budget import Line
 from services.schema.status import TierHistory
 from services.schema.tiers import BUILT_IN, document
 
@@ -18,6 +21,18 @@ def test_a_round_trip(tmp_path):
     """Phase, times, failed hash, history with its documents, the counter."""
     store(tmp_path / "shop-tiers", RECORD)
     assert restore(tmp_path / "shop-tiers") == RECORD
+
+
+def test_a_canary_and_a_budget_come_back(tmp_path):
+    """The candidate, who enforces it, the line; without its candidate a canary is a roll-out of what is active."""
+    running = replace(RECORD, phase="Canary", candidate=document(3, BUILT_IN.spec), canaries=("u1",), retry="2")
+    stored = replace(running, untested=True, budget=Line(1, 2, 3, 4))
+    store(tmp_path, stored)
+    assert restore(tmp_path) == stored
+    (tmp_path / "candidate.yaml").unlink()
+    found = restore(tmp_path)
+    assert found is not None
+    assert (found.phase, found.candidate) == ("RollingOut", None)
 
 
 def test_nothing_stored_is_nothing(tmp_path):
