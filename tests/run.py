@@ -93,7 +93,7 @@ def main() -> int:
         print(f"./dev test: no stage {unknown[0]!r}; there are {', '.join(STAGES)}", file=sys.stderr)
         return 2
     results = []
-    for stage in stages or [name for name in STAGES if name != "cluster"]:  # by name, until its builds were timed in CI
+    for stage in stages or STAGES:
         started = time.monotonic()
         print(f"== {stage}", flush=True)
         result = STAGES[stage](extra)

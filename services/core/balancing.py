@@ -196,10 +196,7 @@ class Chooser:
                 if j >= i:
                     j += 1
             one, other = drawn[i], drawn[j]
-            # of equals, only one with less in flight can be lighter: the common case asks no further
-            if (one.active > other.active or one.unit != other.unit or one.saturated or self._peak) and cheaper(
-                other, one, self._peak
-            ):
+            if cheaper(other, one, self._peak):
                 one, other = other, one
             if one.takes(now) and (not excluded or one not in excluded):
                 return one

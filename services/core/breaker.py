@@ -109,6 +109,7 @@ class Breaker:
     __slots__ = (
         "_closed_at",
         "_in_flight",
+        "_permit",
         "_window",
         "by_status",
         "calls",
@@ -123,7 +124,6 @@ class Breaker:
         "name",
         "on_transition",
         "opens",
-        "permit",
         "reason",
         "rejected",
         "row",
@@ -165,7 +165,7 @@ class Breaker:
         self.last_failure_at = -1.0
         self.transitions: deque[Transition] = deque(maxlen=TRANSITIONS_KEPT)
         self._window = Window(config.window_s)
-        self.permit = 1
+        self._permit = 1
         self._in_flight = 0  # slots of this half-open period
         self._closed_at = now
 
@@ -182,11 +182,11 @@ class Breaker:
     def admit(self, now: float) -> int:
         """A permit for one call, or REFUSED. A half-open breaker's permit holds one of its slots until `record`."""
         if self.calm:
-            return self.permit
+            return self._permit
         if self.forced:
             self.expire(now)
         if self.state == CLOSED:
-            return self.permit
+            return self._permit
         if self.forced or (self.state == OPEN and now < self.until):
             self.rejected += 1
             return REFUSED
@@ -197,7 +197,7 @@ class Breaker:
             self.rejected += 1
             return REFUSED
         self._in_flight += 1
-        return self.permit
+        return self._permit
 
     def record(self, permit: int, outcome: int, now: float, draw: float, seconds: float = 0.0) -> None:
         """What became of the call that holds `permit`; `seconds` it took; `draw` spreads the end of an opening."""
@@ -208,7 +208,7 @@ class Breaker:
             self.calls += 1
             self.failed += 1
             self.last_failure_at = now
-        if permit != self.permit:
+        if permit != self._permit:
             return
         if self.state == HALF_OPEN:
             self._in_flight -= 1
@@ -299,7 +299,7 @@ class Breaker:
         self.calm = state == CLOSED and not self.forced
         self.reason = reason
         self._in_flight = 0
-        self.permit += 1
+        self._permit += 1
         if source == state:
             return
         self.since = now

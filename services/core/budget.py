@@ -1,8 +1,9 @@
 """Replica-hours of a period against what is allowed (operator.md §1, §5.5 step 9): a line, and what is left of it.
 
 `Line` says how much was used at a moment and how fast it grows; between two changes of the fleet nothing has to be
-written. Amounts are weighted replica-milliseconds, whole numbers, so that adding them up never drifts. Callers:
-controller.budgeting (the line), core.autoscale (the cap of one component).
+written. Amounts are weighted replica-milliseconds, whole numbers, so that adding them up never drifts.
+
+The controller's record can keep a `Line`, but nothing advances it yet: a manifest's `budget` changes nothing.
 """
 
 from __future__ import annotations

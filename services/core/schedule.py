@@ -5,7 +5,9 @@ exists; a minute that comes twice counts once, the first time. Day of month and 
 suffices when both are restricted. Five fields of numbers, lists, ranges and steps; 0 and 7 are Sunday.
 
 By hand because core is standard library only, and none of the cron packages has these rules for both DST edges. The
-zone comes in as a `tzinfo`: reading the time zone database is the caller's. Caller: controller.bounds.
+zone comes in as a `tzinfo`: reading the time zone database is the caller's.
+
+The controller does not call this yet: a manifest's `schedule` is checked for shape and kept, and changes nothing.
 """
 
 from __future__ import annotations

@@ -188,14 +188,13 @@ def request_head(x: Exchange, lines: Sequence[bytes] = (), path: bytes | None = 
     return b"".join((x.method, b" ", target, x.query, b" HTTP/1.1\r\nHost: ", x.host, CRLF, *x.fields, *lines))
 
 
-def read_head(names: Names, raw: bytes, status: int) -> UpstreamHead:
-    """An answer's head, whose bytes llhttp has accepted."""
-    head = UpstreamHead()
-    head.status = status
+def sort_fields(names: Names, lines: Sequence[bytes], fields: list[bytes], found: dict[bytes, bytes]) -> int:
+    """Sort the lines between a head's first and last: those that pass into `fields`, special names into `found`; the kinds there were,
+    or-ed. A repeated name is joined, as it may be (RFC 9110 5.3); REPEATED_ONCE if it may not.
+    """
     known, sort = names.lines.get, names.sort
-    fields = head.fields
-    found = head.special
-    for line in raw.splitlines(True)[1:-1]:  # noqa: FBT003  # keepends
+    marks = 0
+    for line in lines[1:-1]:
         entry = known(line) or sort(line)
         if entry is PASSES:
             fields.append(line)
@@ -205,7 +204,21 @@ def read_head(names: Names, raw: bytes, status: int) -> UpstreamHead:
             fields.append(line)
         elif kind & UNREAD:
             continue
-        found[lower] = found[lower] + b", " + value if lower in found else value
+        if lower in found:
+            found[lower] += b", " + value
+            kind |= REPEATED_ONCE if kind & ONCE else 0
+        else:
+            found[lower] = value
+        marks |= kind
+    return marks
+
+
+def read_head(names: Names, raw: bytes, status: int) -> UpstreamHead:
+    """An answer's head, whose bytes llhttp has accepted."""
+    head = UpstreamHead()
+    head.status = status
+    found = head.special
+    sort_fields(names, raw.splitlines(True), head.fields, found)  # noqa: FBT003  # keepends
     if b"connection" in found and found[b"connection"] not in PLAIN_CONNECTION:
         drop_named(head)
     return head

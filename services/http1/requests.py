@@ -16,7 +16,6 @@ from services.core.verdicts import Answer, Refusal
 from services.http1 import faults, heads
 from services.http1.exchange import CHUNKED, LENGTH, Exchange
 from services.http1.framing import content_length, request_coding
-from services.http1.heads import PASSES, TAKEN
 from services.http1.target import find_odd, is_authority, normalise
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def read_head(c: Intake, raw: bytes, parser: Any) -> Exchange:
     x.keep_alive = parser.should_keep_alive()
     x.started = x.now = now = monotonic()
     x.deadline = now + server.total_s
-    marks = _read_fields(x, server.names, lines)
+    marks = heads.sort_fields(server.names, lines, x.fields, x.special)
     if version != HTTP11:
         _version(x, version)
     if target not in server.targets:
@@ -70,37 +69,10 @@ def read_head(c: Intake, raw: bytes, parser: Any) -> Exchange:
     return x
 
 
-def _read_fields(x: Exchange, names: heads.Names, lines: list[bytes]) -> int:
-    """Sort the lines between the first and the last; the kinds there were, or-ed."""
-    known, sort = names.lines.get, names.sort
-    fields, found = x.fields, x.special
-    marks = 0
-    for line in lines[1:-1]:
-        entry = known(line) or sort(line)
-        if entry is PASSES:
-            fields.append(line)
-            continue
-        kind, lower, value = entry
-        if kind & TAKEN == 0:
-            fields.append(line)
-        if lower in found:
-            kind |= _repeated(found, kind, lower, value)
-        else:
-            found[lower] = value
-        marks |= kind
-    return marks
-
-
 def fault(x: Exchange, found: Refusal | Answer) -> None:
     """The first thing that is wrong is what the client is told."""
     if x.fault is None:
         x.fault = found
-
-
-def _repeated(found: dict[bytes, bytes], kind: int, lower: bytes, value: bytes) -> int:
-    """A special name again: joined, as it may be (RFC 9110 5.3), unless it may come once."""
-    found[lower] = found[lower] + b", " + value
-    return heads.REPEATED_ONCE if kind & heads.ONCE else 0
 
 
 def _odd_start(raw: bytes) -> tuple[list[bytes], bytes, bytes, bytes]:
@@ -181,7 +153,7 @@ def _new_host(known: set[bytes], x: Exchange, host: bytes) -> None:
 def _look_closer(c: Intake, x: Exchange, marks: int) -> None:
     """Names that change how the message is read or answered."""
     found = x.special
-    if marks & heads.UNDERSCORE > TAKEN:
+    if marks & heads.UNDERSCORE > heads.TAKEN:
         fault(x, faults.UNDERSCORE)
     if marks & heads.REPEATED_ONCE:
         fault(x, faults.REPEATED)

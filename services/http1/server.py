@@ -156,13 +156,7 @@ class ServerConnection(Intake):
         x.answer_framing = framing
         if b"date" not in head.special:
             parts.append(self.server.date_line)
-        if x.close or self.aged or not x.keep_alive:
-            x.close = True
-            parts.append(heads.CLOSE_AND_END)
-        elif x.version == requests.V10:
-            parts.append(heads.KEEP_ALIVE_AND_END)
-        else:
-            parts.append(heads.CRLF)
+        self._end_head(x, parts)
         if pieces:
             if framing == CHUNKED:
                 pieces = [chunk(b"".join(pieces))]

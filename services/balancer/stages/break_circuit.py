@@ -51,8 +51,7 @@ class BreakCircuit:
 
     def enter(self, x: Exchange) -> Outcome:
         endpoint: Endpoint = x.endpoint
-        switch = endpoint.switch
-        permit = switch.permit if switch.calm else switch.admit(x.now)
+        permit = endpoint.switch.admit(x.now)
         if permit == NO_PERMIT:  # lost to another since `pick` asked
             x.excluded += (endpoint,)
             x.endpoint = None

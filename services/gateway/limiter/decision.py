@@ -83,7 +83,7 @@ class Decision:
 
     def fields(self) -> bytes:
         """RateLimit-Policy and RateLimit, empty if nothing is enforced. A second set's lines continue the lists."""
-        return self.set.lines_format % tuple(chain.from_iterable(self.told()))
+        return self._fields(self.told())
 
     def lines(self) -> bytes:
         """All limit lines of the answer, empty if nothing is enforced."""
@@ -91,9 +91,11 @@ class Decision:
             self._lines = DEGRADED if self.degraded else b""
             if self.remaining:
                 told = self.told()
-                flat = told[0] if len(told) == 1 else tuple(chain.from_iterable(told))
-                self._lines = self.set.lines_format % flat + RESET_FORMAT % self.closest(told) + self._lines
+                self._lines = self._fields(told) + RESET_FORMAT % self.closest(told) + self._lines
         return self._lines
+
+    def _fields(self, told: Sequence[tuple[int, int]]) -> bytes:
+        return self.set.lines_format % tuple(chain.from_iterable(told))
 
     def refusal(self, draw: float) -> Refusal:
         """The 429; `draw` in [0, 1) spreads the clients that were refused together."""

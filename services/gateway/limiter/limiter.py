@@ -154,10 +154,9 @@ class Limiter:
             return self._free(policy_set, cost, now)
         if policy_set.blocked:
             return self._count(blocked(policy_set, self._store.us(now), cost))
-        if now < subject.until or subject.until_cost:
-            denied = subject.denied(cost, now, degraded=self._batch.open)
-            if denied is not None:
-                return self._count(denied)
+        denied = subject.denied(cost, now, degraded=self._batch.open)
+        if denied is not None:
+            return self._count(denied)
         local = subject.local
         carries = None if local is None or self._batch.open else local.carries(policy_set.limits, self._store.us(now))
         data = subject.command(cost) if carries is None else subject.carrying(cost, carries)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
+from structlog.testing import capture_logs
+
 from services.api.notices import Notices, Relay
 from services.runtime.redis import connect
 
@@ -16,7 +18,9 @@ class Heard(Notices):
 
 async def test_a_lost_notice_fails_nobody() -> None:
     """Redis away: logged, the request goes on; the gateways' cache times bound the harm."""
-    await Notices(connect("redis://127.0.0.1:1/0")).say("key:x", "key:y")
+    with capture_logs() as lines:
+        await Notices(connect("redis://127.0.0.1:1/0")).say("key:x", "key:y")
+    assert [(line["event"], line["payloads"]) for line in lines] == [("notice not sent", ("key:x", "key:y"))]
 
 
 async def test_relay_repeats_what_it_hears() -> None:

@@ -333,6 +333,6 @@ def test_invariant_30(steps: list[tuple[str, float, int, float]], slots: int) ->
             if moved == (HALF_OPEN, CLOSED):
                 assert transition.reason in {"recovered", "reset"} or transition.reason.startswith("forced closed")
         if one.state == HALF_OPEN:
-            mine = [permit for permit, _ in flying if permit == one.permit]
+            mine = [permit for permit, _ in flying if permit == one._permit]
             assert len(mine) == one._in_flight <= slots
         assert len(one.transitions) <= 50

@@ -43,4 +43,7 @@ async def test_a_running_child_is_stopped(tmp_path: Path, monkeypatch: pytest.Mo
 
 async def test_stopping_what_never_started(tmp_path: Path) -> None:
     """A demo that was not started yet stops at once."""
-    await Demo(1.0, tmp_path / "demo.log", print).stop()
+    demo = Demo(1.0, tmp_path / "demo.log", print)
+    await demo.stop()
+    assert demo.pid is None
+    assert not (tmp_path / "demo.log").exists()

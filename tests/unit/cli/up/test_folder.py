@@ -87,11 +87,15 @@ def test_leftovers_end_only_if_they_are_ours(tmp_path: Path) -> None:
     assert not (tmp_path / "children.json").exists()
 
 
-def test_a_damaged_note_is_ignored(tmp_path: Path) -> None:
+@pytest.mark.parametrize("note", [None, "{", "7", '["x"]', "null"])
+def test_a_damaged_note_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: str | None) -> None:
     """No note, or one that is no list of pids: nothing is ended."""
+    ended: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, _signal: ended.append(pid))
+    if note is not None:
+        (tmp_path / "children.json").write_text(note)
     folder.end_leftovers(tmp_path)
-    (tmp_path / "children.json").write_text("{")
-    folder.end_leftovers(tmp_path)
+    assert ended == []
 
 
 def test_sweep_removes_what_a_killed_start_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
