@@ -1,8 +1,7 @@
 """`k8s:namespace/service:port`: the pods behind a Service, from its EndpointSlices, by list and watch over plain HTTPS.
 
 No client library: two requests of one resource type are all there is to say, and kubernetes-client would be the data
-path's largest dependency. Who asks is the pod's ServiceAccount (get, list, watch of `endpointslices`); its token is
-read anew for each request, for the kubelet replaces it within the hour. How it goes on:
+path's largest dependency. The pod's ServiceAccount needs get, list and watch of `endpointslices`. How it goes on:
 
     list → watch from its resourceVersion → the API server ends it after WATCH_S → watch from the last event → …
     refused (410: too old to resume), or not understood → list again;  cut or silent → watch again, from the last event
@@ -16,13 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
 import re
-import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from random import random, uniform
 from time import monotonic
 from typing import Any, Final
@@ -30,30 +25,19 @@ from typing import Any, Final
 import httpx
 
 from services.runtime.endpoints import EndpointInfo, Source, SourceError, authority, merged
-from services.runtime.http_client import client
+from services.runtime.kube_api import ANSWER_S, RefusalError, check, decoded, in_cluster, lines
 
-ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")  # where the kubelet puts it, in every pod
 FIRST_WAIT_S: Final = 2.0  # start does not hang on a dead API server
-ANSWER_S: Final = 5.0
 WATCH_S: Final = 30  # then the API server ends it: a connection that died unnoticed costs no more than this
 SILENCE_S: Final = 5.0  # beyond the end that was asked for: nobody is there
 CALM_S: Final = 1.0  # a round that lasted so long was no failure
 PAUSE_S: Final = 0.2
 PAUSE_MAX_S: Final = 10.0
-LINE_MAX_BYTES: Final = 16 << 20  # etcd keeps no object above 1.5 MiB
 FAMILIES: Final = ("IPv4", "IPv6")
 CONTROL: Final = "control"  # the port's name on every pod of ours
 GONE: Final = 410
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _FORM: Final = re.compile(rf"({_LABEL})/({_LABEL}):(?:([1-9][0-9]{{0,4}})|((?=.*[a-z])[a-z0-9-]{{1,15}}))")
-
-
-class RefusalError(SourceError):
-    """The API server refused: its status, and its own words."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(f"the API server answered {status}: {message[:300]}")
-        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,30 +55,6 @@ class Slice:
 
     endpoints: tuple[EndpointInfo, ...] = ()
     lacks: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """The API server as a pod sees it; `account` holds token and CA."""
-
-    url: str
-    account: Path
-
-    def client(self) -> httpx.AsyncClient:
-        """Reads token and CA as they are now; raises OSError."""
-        token = (self.account / "token").read_text().strip()
-        context = ssl.create_default_context(cafile=str(self.account / "ca.crt"))
-        http = client(timeout_s=ANSWER_S, base_url=self.url, connections=1, verify=context)
-        http.headers["authorization"] = f"Bearer {token}"
-        return http
-
-
-def in_cluster(environ: Mapping[str, str] = os.environ) -> Cluster:
-    """From what the kubelet sets in every container; raises SourceError elsewhere."""
-    host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT", "443")
-    if not host:
-        raise SourceError("not in a cluster: KUBERNETES_SERVICE_HOST is not set")
-    return Cluster(f"https://{authority(host, int(port))}", ACCOUNT)
 
 
 def service_of(text: str) -> Service | None:
@@ -147,8 +107,8 @@ class SliceSource(Source):
 
     async def _list(self, http: httpx.AsyncClient) -> bool:
         answer = await http.get(self._path, params={"labelSelector": self._selector})
-        _check(answer)
-        body = _decoded(answer.content)
+        check(answer)
+        body = decoded(answer.content)
         with _reading("EndpointSliceList"):
             self._slices = {key_of(item): slice_of(item, self._port) for item in body.get("items") or ()}
             self._version = body["metadata"]["resourceVersion"]
@@ -168,11 +128,11 @@ class SliceSource(Source):
         async with http.stream("GET", self._path, params=query, timeout=timeout) as answer:
             if answer.is_error:
                 await answer.aread()
-            _check(answer)
+            check(answer)
             self._readable()
             try:
-                async for line in _lines(answer):
-                    if self._apply(_decoded(line)):
+                async for line in lines(answer):
+                    if self._apply(decoded(line)):
                         changed()
             except httpx.TransportError:
                 return  # cut or silent: the next one resumes where this one was
@@ -255,34 +215,3 @@ def _reading(what: str) -> Iterator[None]:
         yield
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise SourceError(f"not a {what}: {told(error)}") from None
-
-
-def _check(answer: httpx.Response) -> None:
-    if answer.status_code == httpx.codes.OK:
-        return
-    try:
-        message = str(_decoded(answer.content).get("message", ""))
-    except SourceError:
-        message = answer.text
-    raise RefusalError(answer.status_code, message)
-
-
-def _decoded(data: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(data)
-    except (ValueError, RecursionError):
-        raise SourceError("the API server's answer is not JSON") from None
-    if not isinstance(found, dict):
-        raise SourceError("the API server's answer is not an object")
-    return found
-
-
-async def _lines(answer: httpx.Response) -> AsyncIterator[bytes]:
-    """Split at line feeds alone: httpx's own splits at characters that may stand inside a JSON string."""
-    held = b""
-    async for chunk in answer.aiter_bytes():
-        *whole, held = (held + chunk).split(b"\n")
-        if len(held) > LINE_MAX_BYTES:
-            raise SourceError(f"an event larger than {LINE_MAX_BYTES} bytes")
-        for line in filter(None, whole):
-            yield line

@@ -71,6 +71,8 @@ def _established(crd: Object) -> bool:
 def namespace(client: Client) -> str:
     name = f"test-{next(_numbers)}"
     client.do("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    accounts = f"/api/v1/namespaces/{name}/serviceaccounts"
+    client.watch(accounts, lambda _account: True, 20, fieldSelector="metadata.name=default")  # no pod without it
     return name
 
 

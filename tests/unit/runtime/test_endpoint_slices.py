@@ -16,8 +16,9 @@ import pytest
 
 from services.runtime import endpoint_slices, endpoints
 from services.runtime.discovery import Discovery, make_source
-from services.runtime.endpoint_slices import Cluster, Service, Slice, in_cluster, pause_s, service_of, slice_of
-from services.runtime.endpoints import EndpointInfo, SourceError
+from services.runtime.endpoint_slices import Service, Slice, pause_s, service_of, slice_of
+from services.runtime.endpoints import EndpointInfo
+from services.runtime.kube_api import Cluster
 from services.runtime.settings import BalancerSettings, load
 from tests.harness.wait import eventually
 
@@ -247,15 +248,6 @@ def test_settings_take_the_form():
     """A process accepts it at start, cluster or not."""
     env = {"CONTROL_TOKEN": "x" * 20, "API_SERVERS": SOURCE}
     assert load(BalancerSettings, env).api_servers == (SOURCE,)
-
-
-def test_the_api_server_is_the_pods_own():
-    """From the kubelet's two variables, IPv6 in brackets; without them it is said what is missing."""
-    where = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "6443"}
-    assert in_cluster(where).url == "https://[fd00::1]:6443"
-    assert in_cluster({"KUBERNETES_SERVICE_HOST": "10.96.0.1"}).url == "https://10.96.0.1:443"
-    with pytest.raises(SourceError, match="not in a cluster"):
-        in_cluster({})
 
 
 def test_pauses_grow_and_spread():
