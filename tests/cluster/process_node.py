@@ -172,6 +172,8 @@ class ProcessNode:
         """Processes first, by id; then what would start them anew on another node; then the node."""
         pods = list(self.pods.values())
         await stop(*self._tasks, *self._lives.values())
+        with contextlib.suppress(httpx.HTTPError, AssertionError):
+            await self._do("PATCH", f"/api/v1/nodes/{self.name}", {"spec": {"unschedulable": True}})
         now_gone = {"gracePeriodSeconds": 0}
         for namespace in self._namespaces:
             with contextlib.suppress(httpx.HTTPError):
