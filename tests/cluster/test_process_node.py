@@ -116,11 +116,21 @@ async def test_scaling_loses_no_request(scene):
         await eventually(lambda: len(load.report.samples) > 2000, 30, "2000 requests", 0.2)
         load.stop()
     report = await running
-    print(f"2 → 4 in {up_s:.1f} s, 4 → 1 in {down_s:.1f} s under load: {report}")
+    retries = sum([await retried(scene, pod) for pod in scene.shop.ready("balancer")])
+    print(f"2 → 4 in {up_s:.1f} s, 4 → 1 in {down_s:.1f} s under load, {retries:.0f} retries: {report}")
     assert report.failed == []
     assert report.unsent == 0
     assert len(report.ok) == len(report.samples) > 2000
-    assert before < served(load) or len(served(load)) > 4
+    assert before < served(load)
+    assert len(served(load)) >= 4
+    assert retries == 0  # drained, not rescued
+
+
+async def retried(scene: Scene, told: Object) -> float:
+    """How many tries a balancer has made after a first one."""
+    async with scene.control(scene.pod(told)) as control:
+        lines = (await control.metrics()).splitlines()
+    return sum(float(line.split()[1]) for line in lines if line.startswith("balancer_retries_total{"))
 
 
 def served(load: OpenLoop) -> set[str]:
