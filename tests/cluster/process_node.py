@@ -41,12 +41,18 @@ from tests.harness.wait import eventually
 
 Object = dict[str, Any]
 IMAGES: Final[Mapping[str, Sequence[str]]] = {
-    name: (sys.executable, "-m", f"services.{name}") for name in ("gateway", "balancer", "api")
+    **{name: (sys.executable, "-m", f"services.{name}") for name in ("gateway", "balancer", "api")},
+    "operator": (sys.executable, "-m", "scalable_operator.main"),
 }
 """The last part of an image's name, without `scalable-api-` → what it starts."""
 LEASE_S: Final = 40
 RENEW_S: Final = 10.0
-CAPACITY: Final = {"cpu": "64", "memory": "256Gi", "pods": "500", "ephemeral-storage": "1Ti"}
+CAPACITY: Final = {  # as many pods as addresses
+    "cpu": "64",
+    "memory": "256Gi",
+    "pods": "250",
+    "ephemeral-storage": "1Ti",
+}
 LEASES: Final = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 
 

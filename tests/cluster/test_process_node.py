@@ -130,7 +130,8 @@ async def retried(scene: Scene, told: Object) -> float:
     """How many tries a balancer has made after a first one."""
     async with scene.control(scene.pod(told)) as control:
         lines = (await control.metrics()).splitlines()
-    return sum(float(line.split()[1]) for line in lines if line.startswith("balancer_retries_total{"))
+    counts = [line.split() for line in lines if line.startswith("balancer_retries_total{")]
+    return sum(float(count) for name, count in counts if "try_timeout" not in name)  # a slow machine is no lost process
 
 
 def served(load: OpenLoop) -> set[str]:
@@ -235,6 +236,52 @@ async def test_a_crash_loop_backs_off(scene):
         scene.shop.client.do("DELETE", f"{pods}/{name}", gracePeriodSeconds=1)
     for name in ("crashes", "waits"):
         await eventually(lambda: scene.shop.client.ask("GET", f"{pods}/{name}").status_code == 404, 15, "it is gone")
+
+
+async def test_a_pod_acts_with_its_own_account(scene, plane):
+    """What asks by the mounted account is its ServiceAccount, not the administrator; init containers come first and share its volumes."""
+    mounts = [{"name": "scratch", "mountPath": "/scratch"}]
+    write = ["python", "-c", "open('/scratch/said', 'w').write('before')"]
+    ask = f"{plane.programs['kubectl']} auth whoami -o jsonpath={{.status.userInfo.username}} && cat /scratch/said"
+    spec = {
+        "restartPolicy": "Never",
+        "initContainers": [{"name": "first", "image": "x", "command": write, "volumeMounts": mounts}],
+        "containers": [{"name": "asks", "image": "x", "command": ["sh", "-c"], "args": [ask], "volumeMounts": mounts}],
+        "volumes": [{"name": "scratch", "emptyDir": {}}],
+    }
+    namespace, api = scene.shop.namespace, scene.shop.client
+    api.do("POST", f"/api/v1/namespaces/{namespace}/pods", {"metadata": {"name": "asks"}, "spec": spec})
+    path = f"/api/v1/namespaces/{namespace}/pods/asks"
+    await eventually(lambda: api.do("GET", path)["status"]["phase"] in ("Succeeded", "Failed"), 15, "it has ended")
+    told = api.do("GET", path)
+    said = scene.pod(told).containers[0].log.read_text()
+    assert (told["status"]["phase"], said) == ("Succeeded", f"system:serviceaccount:{namespace}:defaultbefore")
+    assert told["status"]["initContainerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
+    api.do("DELETE", path, gracePeriodSeconds=1)
+    await eventually(lambda: api.ask("GET", path).status_code == 404, 10, "it is gone")
+
+
+async def test_the_hook_before_the_end_is_waited_for(scene):
+    """preStop's sleep passes, still Ready, before SIGTERM; both count in the grace period."""
+    hook = {"preStop": {"sleep": {"seconds": 1}}}
+    container = {"name": "c", "image": "x", "command": ["sleep", "60"], "lifecycle": hook}
+    namespace, api = scene.shop.namespace, scene.shop.client
+    path = f"/api/v1/namespaces/{namespace}/pods/hooked"
+    made = {"metadata": {"name": "hooked"}, "spec": {"containers": [container]}}
+    pod = scene.pod(await _running(api, path, made))
+    begun = time.monotonic()
+    api.do("DELETE", path, gracePeriodSeconds=20)
+    await eventually(lambda: pod.terminating, 5, "it knows")
+    assert pod.ready
+    await eventually(lambda: api.ask("GET", path).status_code == 404, 10, "it is gone")
+    assert 1 <= time.monotonic() - begun < 10
+    assert pod.containers[0].process.returncode == -signal.SIGTERM
+
+
+async def _running(api: Client, path: str, made: Object) -> Object:
+    api.do("POST", path.rpartition("/")[0], made)
+    await eventually(lambda: api.do("GET", path)["status"]["phase"] == "Running", 10, "it runs")
+    return api.do("GET", path)
 
 
 async def test_nothing_is_left(plane, client, tmp_path, postgres, valkey):
