@@ -195,7 +195,8 @@ class _Relay:
         if isinstance(action, Delay):
             await asyncio.sleep(action.seconds)
         if call.is_watch:
-            return StreamingResponse(self._watch(request, call, action), media_type="application/json")
+            onward = await self._onward(request, call)  # its body first: what is streamed next has no more to read
+            return StreamingResponse(self._watch(onward, action), media_type="application/json")
         return await self._once(request, call, action)
 
     async def _once(self, request: Request, call: Call, action: Action | None) -> Response | None:
@@ -214,11 +215,11 @@ class _Relay:
         url = f"{call.path}?{call.query}" if call.query else call.path
         return self._behind.build_request(call.method, url, headers=headers, content=await request.body() or None)
 
-    async def _watch(self, request: Request, call: Call, action: Action | None) -> AsyncIterator[bytes]:
+    async def _watch(self, onward: httpx.Request, action: Action | None) -> AsyncIterator[bytes]:
         if isinstance(action, Silence):
             await asyncio.to_thread(self._proxy.healed.wait, READ_S)
             return
-        found = await self._behind.send(await self._onward(request, call), stream=True)
+        found = await self._behind.send(onward, stream=True)
         lines = found.aiter_lines()
         try:
             async for line in _swapped(lines) if isinstance(action, Swap) else lines:
