@@ -19,6 +19,7 @@ from services.runtime.endpoints import EndpointInfo
 from services.runtime.kube_api import Cluster
 from services.runtime.tasks import spawn, stop
 from tests.cluster.client import MERGE, Client, Object
+from tests.cluster.fault_proxy import Cut, Delay, Refuse, Silence, Twice, fault_proxy
 from tests.harness.wait import eventually
 
 RULES = [{"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["get", "list", "watch"]}]
@@ -161,6 +162,64 @@ async def test_a_version_that_is_refused(client, namespace, account, plane):
     await eventually(lambda: [one.id for one in source.found] == ["api-1"], 10, "it was listed")
     await stop(following_it)
     assert len(asked(plane, namespace, "list")) == 1
+
+
+@pytest.mark.parametrize(
+    ("action", "times"),
+    [
+        (Refuse(410), 2),
+        (Refuse(429, retry_after_s=1), 2),
+        (Refuse(500), 3),
+        (Cut(), 3),
+        (Silence(), 1),
+        (Twice(), 9),
+        (Delay(1), 2),
+    ],
+    ids=lambda value: type(value).__name__ + str(getattr(value, "status", "")) if not isinstance(value, int) else "",
+)
+async def test_faults_of_the_watch_lose_nothing(client, namespace, account, plane, monkeypatch, action, times):
+    """Whatever happens to the watches: a pod that comes meanwhile is found, and those that are there never vanish in between."""
+    monkeypatch.setattr(endpoint_slices, "WATCH_S", 2)
+    monkeypatch.setattr(endpoint_slices, "SILENCE_S", 0.5)
+    allow(client, namespace)
+    service(client, namespace)
+    run_pod(client, namespace, "api-1", "10.1.0.1")
+    seen: list[tuple[EndpointInfo, ...]] = []
+    with fault_proxy(plane) as proxy:
+        monkeypatch.setattr(endpoint_slices, "in_cluster", lambda: Cluster(proxy.url, account))
+        found = Discovery([f"k8s:{namespace}/api:http"], seen.append)
+        proxy.add(lambda call: call.is_watch, action, times)
+        await eventually(lambda: _listed(client, namespace), 10, "the slice has it ready")
+        await found.start()
+        await eventually(lambda: any(call.is_watch for call in proxy.calls), 10, "it watches")
+        run_pod(client, namespace, "api-2", "10.1.0.2")
+        await eventually(lambda: ids(found) == ["api-1", "api-2"], 15, "the second pod was found")
+        await found.stop()
+    assert all("api-1" in {one.id for one in each} for each in seen)
+
+
+async def test_an_api_server_that_is_away(client, namespace, account, plane):
+    """Every connection is cut for a while: the last answer stays; what changed is there soon after."""
+    allow(client, namespace)
+    service(client, namespace)
+    run_pod(client, namespace, "api-1", "10.1.0.1")
+    with fault_proxy(plane) as proxy, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(endpoint_slices, "in_cluster", lambda: Cluster(proxy.url, account))
+        patch.setattr(endpoint_slices, "WATCH_S", 1)
+        async with following(namespace) as found:
+            await eventually(lambda: ids(found) == ["api-1"], 10, "it is there")
+            proxy.add(lambda _call: True, Cut())
+            count = len(proxy.calls)
+            await eventually(lambda: len(proxy.calls) >= count + 3, 10, "it was asked in vain three times")
+            run_pod(client, namespace, "api-2", "10.1.0.2")
+            assert ids(found) == ["api-1"]
+            proxy.heal()
+            await eventually(lambda: ids(found) == ["api-1", "api-2"], 10, "it goes on")
+
+
+def _listed(client: Client, namespace: str) -> bool:
+    slices = client.do("GET", f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices")["items"]
+    return any(one["conditions"]["ready"] for each in slices for one in each.get("endpoints") or ())
 
 
 async def test_without_the_right_it_waits(client, namespace, account):
