@@ -27,14 +27,12 @@ from typing import Any, Final
 
 import httpx
 
-from services.cli.instance import write_private
-from services.runtime.endpoint_slices import slice_of
-from services.runtime.endpoints import EndpointInfo, merged
 from services.runtime.tasks import spawn, stop
 from tests.cluster.client import MERGE
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubelet.cache import Cache
 from tests.cluster.kubelet.container import now
+from tests.cluster.kubelet.endpoints import EndpointFiles
 from tests.cluster.kubelet.pod import Pod
 from tests.harness import stores
 from tests.harness.wait import eventually
@@ -53,6 +51,8 @@ CAPACITY: Final = {  # as many pods as addresses
     "pods": "250",
     "ephemeral-storage": "1Ti",
 }
+ADDRESSES: Final = deque(f"127.{64 + (os.getpid() >> 8) % 128}.{os.getpid() % 256}.{n}" for n in range(1, 255))
+"""Free ones, of all nodes of this process; those of another test run on the machine are others."""
 LEASES: Final = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 
 
@@ -91,10 +91,8 @@ class ProcessNode:
         self.pods: dict[str, Pod] = {}  # by uid, until it is gone
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._namespaces: set[str] = set()
-        self._wanted: dict[tuple[str, str, str], str] = {}  # namespace, service, port → what its file says
+        self.endpoints = EndpointFiles(folder / "endpoints", self._service, self.pods.values)
         self._tasks: list[asyncio.Task[None]] = []
-        high, low = 64 + (os.getpid() >> 8) % 128, os.getpid() % 256  # two runs on one machine do not meet
-        self._addresses = deque(f"127.{high}.{low}.{n}" for n in range(1, 255))
         self._pods = Cache(http, "/api/v1/pods", self._told, fieldSelector=f"spec.nodeName={name}")
         self._services = Cache(http, "/api/v1/services", lambda _old, _new: self.changed())
         self._data = {
@@ -115,30 +113,13 @@ class ProcessNode:
 
     def endpoints_file(self, namespace: str, service: str, port: str) -> Path:
         """The file of that Service's endpoints at that port, kept up to date from now on."""
-        self._wanted.setdefault((namespace, service, port), "")
-        self.changed()
-        return self._file(namespace, service, port)
+        return self.endpoints.path(namespace, service, port)
 
     def changed(self) -> None:
-        """Writes the endpoints files that say something else now."""
-        for (namespace, service, port), written in self._wanted.items():
-            text = json.dumps([entry(one) for one in self._endpoints(namespace, service, port)])
-            if text != written:
-                self._wanted[namespace, service, port] = text
-                write_private(self._file(namespace, service, port), text)
+        self.endpoints.write()
 
-    def _file(self, namespace: str, service: str, port: str) -> Path:
-        return self.folder / "endpoints" / f"{namespace}.{service}.{port}.json"
-
-    def _endpoints(self, namespace: str, name: str, port: str) -> tuple[EndpointInfo, ...]:
-        """As services/runtime/endpoint_slices.py reads them from the slices that cannot be."""
-        service = self._services.objects.get((namespace, name))
-        if service is None:
-            return ()
-        wanted = int(port) if port.isdecimal() else port
-        pods = [pod for pod in self.pods.values() if pod.namespace == namespace and pod.phase == "Running"]
-        slices = [slice_for(service, pod) for pod in pods if selects(service, pod.object)]
-        return merged(slice_of(one, wanted).endpoints for one in slices)
+    def _service(self, namespace: str, name: str) -> Object | None:
+        return self._services.objects.get((namespace, name))
 
     # ---------------------------------------------------------------------------------------------- its own life
 
@@ -213,7 +194,7 @@ class ProcessNode:
             self.changed()
         elif new.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
             self._namespaces.add(new["metadata"]["namespace"])
-            pod = self.pods[uid] = Pod(self, new, self._addresses.popleft())
+            pod = self.pods[uid] = Pod(self, new, ADDRESSES.popleft())
             pod.folder.mkdir()
             self._lives[uid] = spawn(self._live(uid, pod), name=f"pod {pod.name}")
 
@@ -227,31 +208,5 @@ class ProcessNode:
             await pod.live()
         finally:
             del self.pods[uid], self._lives[uid]
-            self._addresses.append(pod.ip)
+            ADDRESSES.append(pod.ip)
             self.changed()
-
-
-def selects(service: Object, pod: Object) -> bool:
-    wanted = service["spec"].get("selector") or {}
-    labels = pod["metadata"].get("labels", {})
-    return bool(wanted) and all(labels.get(name) == value for name, value in wanted.items())
-
-
-def slice_for(service: Object, pod: Pod) -> Object:
-    """The EndpointSlice a real pod with this state would be in."""
-    named = {p.get("name"): p["containerPort"] for c in pod.object["spec"]["containers"] for p in c.get("ports", ())}
-    ports = []
-    for one in service["spec"]["ports"]:
-        target = one.get("targetPort", one["port"])
-        ports.append({"name": one.get("name", ""), "port": named.get(target) if isinstance(target, str) else target})
-    published = bool(service["spec"].get("publishNotReadyAddresses"))
-    ready = published or (pod.ready and not pod.terminating)
-    conditions = {"ready": ready, "serving": pod.ready, "terminating": pod.terminating}
-    endpoint = {"addresses": [pod.ip], "conditions": conditions, "targetRef": {"kind": "Pod", "name": pod.name}}
-    return {"metadata": {"name": pod.name}, "addressType": "IPv4", "ports": ports, "endpoints": [endpoint]}
-
-
-def entry(one: EndpointInfo) -> Object:
-    """As services/runtime/discovery.py reads it."""
-    own = {"id": one.id, "host": one.host, "port": one.port, "weight": one.weight, "draining": one.draining}
-    return own | ({"controlUrl": one.control_url} if one.control_url else {})

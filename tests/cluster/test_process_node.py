@@ -61,7 +61,7 @@ class Scene:
 
     def listed(self, service: str, port: str = "http") -> set[str]:
         """The ids in the endpoints file the balancers and gateways read, but those that drain."""
-        entries = self.node._endpoints(self.shop.namespace, f"{NAME}-{service}", port)
+        entries = self.node.endpoints.of(self.shop.namespace, f"{NAME}-{service}", port)
         return {one.id for one in entries if not one.draining}
 
 

@@ -7,52 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-import sys
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import httpx
-import yaml
 
-from services.runtime.kube_api import ACCOUNT
 from services.runtime.tasks import spawn, stop
-from tests.cluster.kubelet.container import LOOK_AGAIN_S, Container, Launch, now
-from tests.cluster.kubelet.spec import (
-    Around,
-    NotPlayedError,
-    NotYetError,
-    environment,
-    relocated,
-    volume_files,
-    with_files,
-)
+from tests.cluster.kubelet.container import LOOK_AGAIN_S, Container, now
+from tests.cluster.kubelet.launch import Host, launch_of
+from tests.cluster.kubelet.spec import Around, NotPlayedError, NotYetError, volume_files
 from tests.cluster.kubelet.volumes import write_volume
 
 Object = dict[str, Any]
 SYNC_S: Final = 1.0  # the kubelet's is a minute and a half; a test has no time for that
 STRATEGIC: Final = {"content-type": "application/strategic-merge-patch+json"}
-PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
-    "scalable-api": (sys.executable, "-m", "services.cli"),
-    **dict.fromkeys(("python", "python3"), (sys.executable,)),
-}
-"""What a command's first word means outside an image."""
-
-
-class Host(Protocol):
-    """What a pod needs of its node."""
-
-    folder: Path
-    http: httpx.AsyncClient
-    images: Mapping[str, Sequence[str]]
-    api_url: str
-    authority: bytes
-
-    def lookup(self, kind: str, namespace: str, name: str) -> Object | None: ...
-    def endpoints_file(self, namespace: str, service: str, port: str) -> Path: ...
-    def changed(self) -> None: ...
 
 
 class Pod:
@@ -162,7 +131,7 @@ class Pod:
 
     def _sync(self) -> bool:
         """Writes what has changed; False while something is missing that must be there."""
-        around = Around(self.object, self.ip, self._host.lookup)
+        around = self._around()
         for volume in self.object["spec"].get("volumes", ()):
             try:
                 files = volume_files(volume, around, self._token, self._host.authority)
@@ -178,6 +147,9 @@ class Pod:
                 write_volume(self.volume(volume["name"]), files)
         return True
 
+    def _around(self) -> Around:
+        return Around(self.object, self.ip, self._host.lookup)
+
     async def _request_token(self) -> str:
         meta, account = self.object["metadata"], self.object["spec"].get("serviceAccountName", "default")
         bound = {"kind": "Pod", "apiVersion": "v1", "name": meta["name"], "uid": meta["uid"]}
@@ -191,51 +163,15 @@ class Pod:
         log = self._host.folder / "logs" / f"{self.name}.{spec['name']}.log"
         grace_s = self.object["spec"].get("terminationGracePeriodSeconds", 30)
         return Container(
-            spec, self.ip, log, self._host.http, lambda: self._launch(spec), self._changed, policy, grace_s
+            spec,
+            self.ip,
+            log,
+            self._host.http,
+            lambda: launch_of(spec, self._around(), self._host, self.folder),
+            self._changed,
+            policy,
+            grace_s,
         )
-
-    def _launch(self, spec: Object) -> Launch:
-        """What the container's process is; raises NotYetError, NotPlayedError."""
-        folders = {m["mountPath"]: self.volume(m["name"]) / m.get("subPath", "") for m in spec.get("volumeMounts", ())}
-        given = environment(spec, Around(self.object, self.ip, self._host.lookup))
-        found = self._stand_ins(spec) | given
-        values = {n: relocated(with_files(v, self._host.endpoints_file), folders) for n, v in found.items()}
-        command = [relocated(word, folders) for word in (*spec.get("command", ()), *spec.get("args", ()))]
-        if not spec.get("command"):
-            command = [*self._entry(spec["image"]), *command]
-        return Launch([*PROGRAMS.get(command[0], (command[0],)), *command[1:]], values)
-
-    def _entry(self, image: str) -> Sequence[str]:
-        """`ghcr.io/x/scalable-api-gateway:1.0@sha256:…` → what its image would start."""
-        name = re.sub(r"[:@].*", "", image.rsplit("/", 1)[-1]).removeprefix("scalable-api-")
-        if name not in self._host.images:
-            raise NotPlayedError(f"image {image}: this node plays {', '.join(self._host.images)}")
-        return self._host.images[name]
-
-    def _stand_ins(self, spec: Object) -> dict[str, str]:
-        """What a container has without asking: an address and a host name of its own, the API server's address. Who reads the mounted account
-        by its fixed path finds it by KUBECONFIG here.
-        """
-        url = httpx.URL(self._host.api_url)
-        own = {"LC_ALL": "C.UTF-8", "HOST": self.ip, "INSTANCE_ID": self.name[:64]}
-        own |= {"KUBERNETES_SERVICE_HOST": url.host, "KUBERNETES_SERVICE_PORT": str(url.port)}
-        accounts = [m["name"] for m in spec.get("volumeMounts", ()) if m["mountPath"] == str(ACCOUNT)]
-        return own | ({"KUBECONFIG": str(self._kubeconfig(self.volume(accounts[0])))} if accounts else {})
-
-    def _kubeconfig(self, account: Path) -> Path:
-        path = self.folder / "kubeconfig"
-        cluster = {"server": self._host.api_url, "certificate-authority": str(account / "ca.crt")}
-        context = {"cluster": "here", "user": "account", "namespace": self.namespace}
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "here", "cluster": cluster}],
-            "users": [{"name": "account", "user": {"tokenFile": str(account / "token")}}],
-            "contexts": [{"name": "here", "context": context}],
-            "current-context": "here",
-        }
-        path.write_text(yaml.safe_dump(config))
-        return path
 
     # --------------------------------------------------------------------------------------------------- status
 
