@@ -6,8 +6,9 @@ path's largest dependency. The pod's ServiceAccount needs get, list and watch of
     list → watch from its resourceVersion → the API server ends it after WATCH_S → watch from the last event → …
     refused (410: too old to resume), or not understood → list again;  cut or silent → watch again, from the last event
 
-Bookmarks keep the version fresh while nothing happens. Pauses grow with failures in a row; meanwhile the last answer
-stays. A Service without endpoints is an answer too. Made by discovery.py.
+After LIST_S it is listed anew in any case: a watch from a version that the API server has not reached yet, because its
+etcd was restored from a backup, is accepted and stays mute. Pauses grow with failures in a row; meanwhile the last
+answer stays. A Service without endpoints is an answer too. Made by discovery.py.
 https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
 
@@ -29,6 +30,7 @@ from services.runtime.kube_api import ANSWER_S, RefusalError, check, decoded, in
 
 FIRST_WAIT_S: Final = 2.0  # start does not hang on a dead API server
 WATCH_S: Final = 30  # then the API server ends it: a connection that died unnoticed costs no more than this
+LIST_S: Final = 300.0
 SILENCE_S: Final = 5.0  # beyond the end that was asked for: nobody is there
 CALM_S: Final = 1.0  # a round that lasted so long was no failure
 PAUSE_S: Final = 0.2
@@ -73,6 +75,7 @@ class SliceSource(Source):
         self._selector = f"kubernetes.io/service-name={service.name}"
         self._slices: dict[tuple[str, str], Slice] = {}
         self._version = ""  # empty: list first
+        self._listed = 0.0  # monotonic
 
     async def first(self) -> None:
         try:
@@ -95,7 +98,8 @@ class SliceSource(Source):
         """A list if one is due, and one watch."""
         try:
             async with in_cluster().client() as http:
-                if not self._version and await self._list(http):
+                due = not self._version or monotonic() - self._listed > LIST_S
+                if due and await self._list(http):
                     changed()
                 await self._watch(http, changed)
         except SourceError as error:
@@ -112,6 +116,7 @@ class SliceSource(Source):
         with _reading("EndpointSliceList"):
             self._slices = {key_of(item): slice_of(item, self._port) for item in body.get("items") or ()}
             self._version = body["metadata"]["resourceVersion"]
+        self._listed = monotonic()
         return self._merge()
 
     async def _watch(self, http: httpx.AsyncClient, changed: Callable[[], None]) -> None:
@@ -120,7 +125,6 @@ class SliceSource(Source):
         query = {
             "labelSelector": self._selector,
             "watch": "true",
-            "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
             "timeoutSeconds": str(seconds),
         }
@@ -144,8 +148,6 @@ class SliceSource(Source):
             if kind == "ERROR":
                 raise RefusalError(int(item["code"]), str(item.get("message", "")))
             self._version = item["metadata"]["resourceVersion"]
-            if kind == "BOOKMARK":
-                return False
             if kind == "DELETED":
                 self._slices.pop(key_of(item), None)
             else:

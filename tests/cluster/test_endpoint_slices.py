@@ -222,6 +222,20 @@ def _listed(client: Client, namespace: str) -> bool:
     return any(one["conditions"]["ready"] for each in slices for one in each.get("endpoints") or ())
 
 
+async def test_a_version_the_api_server_has_not_reached(client, namespace, account, monkeypatch):
+    """As after a restored etcd: the watch is accepted and mute; the next list, due soon, finds what there is."""
+    monkeypatch.setattr(endpoint_slices, "WATCH_S", 1)
+    monkeypatch.setattr(endpoint_slices, "LIST_S", 2.0)
+    allow(client, namespace)
+    service(client, namespace)
+    async with following(namespace) as found:
+        source = found._sources[0]
+        assert isinstance(source, SliceSource)
+        source._version = str(int(source._version) + 1_000_000)
+        run_pod(client, namespace, "api-1", "10.1.0.1")
+        await eventually(lambda: ids(found) == ["api-1"], 10, "it was listed")
+
+
 async def test_without_the_right_it_waits(client, namespace, account):
     """No Role: nothing is there; with it, everything, without a restart."""
     service(client, namespace)
