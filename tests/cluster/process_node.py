@@ -90,6 +90,7 @@ class ProcessNode:
         self.api_url, self.authority = plane.url, plane.authority.read_bytes()
         self.pods: dict[str, Pod] = {}  # by uid, until it is gone
         self._lives: dict[str, asyncio.Task[None]] = {}
+        self._gone: set[str] = set()  # the watch may still tell of what has been played through
         self._namespaces: set[str] = set()
         self.endpoints = EndpointFiles(folder / "endpoints", self._service, self.pods.values)
         self._tasks: list[asyncio.Task[None]] = []
@@ -192,7 +193,7 @@ class ProcessNode:
         if uid in self.pods:
             self.pods[uid].update(new)
             self.changed()
-        elif new.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
+        elif uid not in self._gone and new.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
             self._namespaces.add(new["metadata"]["namespace"])
             pod = self.pods[uid] = Pod(self, new, ADDRESSES.popleft())
             pod.folder.mkdir()
@@ -208,5 +209,6 @@ class ProcessNode:
             await pod.live()
         finally:
             del self.pods[uid], self._lives[uid]
+            self._gone.add(uid)
             ADDRESSES.append(pod.ip)
             self.changed()

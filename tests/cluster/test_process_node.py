@@ -278,6 +278,19 @@ async def test_the_hook_before_the_end_is_waited_for(scene):
     assert pod.containers[0].process.returncode == -signal.SIGTERM
 
 
+async def test_a_late_word_of_the_watch_revives_no_pod(scene):
+    """The watch is behind: what it tells of a pod that has been played through to its end starts nothing, and ends nothing."""
+    namespace, api = scene.shop.namespace, scene.shop.client
+    path = f"/api/v1/namespaces/{namespace}/pods/late"
+    container = {"name": "c", "image": "x", "command": ["sleep", "60"]}
+    pod = scene.pod(await _running(api, path, {"metadata": {"name": "late"}, "spec": {"containers": [container]}}))
+    api.do("DELETE", path, gracePeriodSeconds=1)
+    await eventually(lambda: pod not in scene.node.pods.values(), 10, "it is gone")
+    scene.node._told(pod.object, pod.object)
+    assert pod.name not in {one.name for one in scene.node.pods.values()}
+    assert pod.containers[0].process.returncode == -signal.SIGTERM
+
+
 async def _running(api: Client, path: str, made: Object) -> Object:
     api.do("POST", path.rpartition("/")[0], made)
     await eventually(lambda: api.do("GET", path)["status"]["phase"] == "Running", 10, "it runs")
