@@ -22,7 +22,10 @@ Key = str
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """A `ScalableApi`. `spec` is the last accepted one, None if there never was one; `errors` are the newest text's."""
+    """A `ScalableApi`. `spec` is the last accepted one, None if there never was one; `errors` are the newest text's.
+
+    `obstacle`: why its home cannot do what it asks for, as a reason of condition Accepted and a sentence.
+    """
 
     key: Key
     name: str
@@ -31,6 +34,7 @@ class Api:
     spec: ScalableApiSpec | None
     errors: tuple[str, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
+    obstacle: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,9 @@ _LIMITED: Final[Mapping[str, str]] = {
 }
 """A decision's reason → the condition's, the worst first: the worst component is named."""
 
+_STALLED: Final[Mapping[str, str]] = {"Invalid": "SpecInvalid", "Conflicted": "Conflicted", "Denied": "Denied"}
+"""Accepted's reasons that only a person can end, as Stalled's."""
+
 Finding = tuple[str, Truth, str, str]
 
 
@@ -46,9 +49,10 @@ def conditions(facts: Facts, status: Status, history: History) -> list[Finding]:
         _degraded(facts),
     ]
     bad = next((f for f in (accepted, available, tiers) if f[1] == "False"), None)
-    stalled = accepted[1] == "False" and accepted[2] == "Invalid"
-    found.append(("Stalled", "True", "SpecInvalid", accepted[3]) if stalled else ("Stalled", "False", "Proceeding", ""))
-    reasons = {"Accepted": "SpecInvalid", "Available": "ComponentsNotReady", "TiersEnforced": "TiersNotEnforced"}
+    stuck = _STALLED.get(accepted[2]) if accepted[1] == "False" else None
+    found.append(("Stalled", "True", stuck, accepted[3]) if stuck else ("Stalled", "False", "Proceeding", ""))
+    unaccepted = accepted[2] if accepted[2] == "Conflicted" else "SpecInvalid"
+    reasons = {"Accepted": unaccepted, "Available": "ComponentsNotReady", "TiersEnforced": "TiersNotEnforced"}
     ready: Finding = ("Ready", "True", "AllComponentsReady", _ready_message(status))
     if bad:
         ready = ("Ready", "False", reasons[bad[0]], bad[3])
@@ -62,6 +66,8 @@ def _ready_message(status: Status) -> str:
 def _accepted(facts: Facts) -> Finding:
     if facts.api.errors:
         return ("Accepted", "False", "Invalid", facts.api.errors[0])
+    if facts.api.obstacle:
+        return ("Accepted", "False", *facts.api.obstacle)
     if facts.token_refused:
         return ("Accepted", "False", "ControlTokenUnavailable", "a control port refuses our token")
     spec = facts.api.spec
@@ -98,6 +104,8 @@ def _progressing(facts: Facts, status: Status, history: History) -> Finding:
 def _scaling_active(facts: Facts) -> Finding:
     auto = {n: d.record for n, d in facts.decisions.items() if d.record.inputs.mode == "Auto"}
     for name, record in auto.items():
+        if record.inputs.conflicted and name in facts.fleet:
+            return ("ScalingActive", "False", "Conflicted", f"{name}: {', '.join(facts.fleet[name].rivals)}")
         if record.inputs.fallback_replicas is not None:
             return ("ScalingActive", "False", "FallbackActive", f"{name}: no metric can be read")
         if record.metrics and all(metric.missing for metric in record.metrics):

@@ -13,6 +13,7 @@ import binascii
 import importlib.metadata
 import ipaddress
 import re
+import secrets
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -288,7 +289,18 @@ class ApiSettings(Settings, _Redis, _Database):
     session_idle_ttl: Positive = 28_800
 
 
-PROCESSES: Final[tuple[type[Settings], ...]] = (GatewaySettings, BalancerSettings, ApiSettings)
+class OperatorSettings(Settings):
+    component: ClassVar[str] = "operator"
+
+    control_token: Secret = Field(default_factory=secrets.token_urlsafe, repr=False)  # unset: nobody may call
+    drain_delay_seconds: Seconds = 0  # no requests to lead elsewhere
+    drain_seconds: Seconds = 2
+    pod_namespace: str = "default"
+    watch_namespaces: Csv = ()  # unset: all
+    fault_at: str = ""  # tests: scalable_operator/faults.py
+
+
+PROCESSES: Final[tuple[type[Settings], ...]] = (GatewaySettings, BalancerSettings, ApiSettings, OperatorSettings)
 PARTS: Final = frozenset(
     {"REDIS_HOST", "REDIS_PORT", "POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD"}
 )

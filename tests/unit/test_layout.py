@@ -56,6 +56,7 @@ DRIVEN_BY: dict[str, str] = {
     "http1/": "tests/unit/http1/test_intake.py",
     "controller/": "tests/unit/controller/test_loop.py",
     "controller/backends/": "tests/integration/test_controller.py",
+    "scalable_operator/": "tests/cluster/test_operator_scaling.py",
     "api/cache/": "tests/integration/test_cache.py",
     "api/external/": "tests/integration/test_external.py",
     "api/fleet/": "tests/integration/test_admin.py",
