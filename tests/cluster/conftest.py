@@ -17,6 +17,7 @@ import yaml
 from tests.cluster.binaries import MissingNeedError, minors, programs
 from tests.cluster.client import Client, Object
 from tests.cluster.control_plane import ControlPlane, control_plane
+from tests.cluster.operator_scene import Scene
 
 CRD = Path(__file__).resolve().parents[2] / "manifests" / "crds" / "scalableapis.yaml"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -88,3 +89,11 @@ def kubectl(plane: ControlPlane, namespace: str) -> Callable[..., str]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def scene(plane: ControlPlane, client: Client, namespace: str) -> Iterator[Scene]:
+    """The namespace with rights for an operator; nothing runs in it yet."""
+    del client  # the CRD is served
+    with Scene(plane, namespace) as made:
+        yield made

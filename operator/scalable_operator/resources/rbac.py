@@ -41,8 +41,8 @@ def rules() -> list[Object]:
     return [{"apiGroups": [group], "resources": [what], "verbs": list(verbs)} for group, what, verbs in RULES]
 
 
-def clusterwide() -> list[Object]:
-    """Account, its rights everywhere, its right to the Lease."""
+def clusterwide(home: str = NAMESPACE) -> list[Object]:
+    """`home` is the operator's own namespace. Account, its rights everywhere, its right to the Lease."""
     crd = {
         "apiGroups": ["apiextensions.k8s.io"],
         "resources": ["customresourcedefinitions"],
@@ -50,45 +50,46 @@ def clusterwide() -> list[Object]:
         "verbs": ["get"],
     }
     return [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": NAMESPACE}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": home}},
         _role("ClusterRole", ACCOUNT, "", [*rules(), crd]),
-        _binding("ClusterRole", ACCOUNT, ""),
-        *_lease(),
+        _binding("ClusterRole", ACCOUNT, "", home),
+        *_lease(home),
     ]
 
 
-def namespaced(namespace: str) -> list[Object]:
+def namespaced(namespace: str, home: str = NAMESPACE) -> list[Object]:
     """Account, its rights in one watched namespace, its right to the Lease; set WATCH_NAMESPACES too."""
     return [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": NAMESPACE}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": home}},
         _role("Role", ACCOUNT, namespace, rules()),
-        _binding("Role", ACCOUNT, namespace),
-        *_lease(),
+        _binding("Role", ACCOUNT, namespace, home),
+        *_lease(home),
     ]
 
 
-def token_reader(secret: str, namespace: str) -> list[Object]:
+def token_reader(secret: str, namespace: str, home: str = NAMESPACE) -> list[Object]:
     """What the workload's own chart grants: one Secret, nothing but the control token is in it."""
     rule = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [secret], "verbs": ["get"]}
-    return [_role("Role", f"{ACCOUNT}-token", namespace, [rule]), _binding("Role", f"{ACCOUNT}-token", namespace)]
+    name = f"{ACCOUNT}-token"
+    return [_role("Role", name, namespace, [rule]), _binding("Role", name, namespace, home)]
 
 
-def _lease() -> list[Object]:
+def _lease(home: str) -> list[Object]:
     name = f"{ACCOUNT}-leader"
-    return [_role("Role", name, NAMESPACE, list(LEASE_RULES)), _binding("Role", name, NAMESPACE)]
+    return [_role("Role", name, home, list(LEASE_RULES)), _binding("Role", name, home, home)]
 
 
 def _role(kind: str, name: str, namespace: str, granted: list[Object]) -> Object:
     return {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": _metadata(name, namespace), "rules": granted}
 
 
-def _binding(kind: str, name: str, namespace: str) -> Object:
+def _binding(kind: str, name: str, namespace: str, home: str) -> Object:
     return {
         "apiVersion": f"{RBAC}/v1",
         "kind": f"{kind}Binding",
         "metadata": _metadata(name, namespace),
         "roleRef": {"apiGroup": RBAC, "kind": kind, "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}],
+        "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": home}],
     }
 
 
