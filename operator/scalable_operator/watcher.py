@@ -9,8 +9,10 @@ Caller: app.py, as leader.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import kopf
 
@@ -18,7 +20,9 @@ from scalable_operator.handlers import watches
 from scalable_operator.store import Record, Store
 from services.runtime.log import get_log
 
-STOP_S = 3.0
+STOP_S: Final = 3.0
+QUIET: Final = {"kopf": logging.WARNING, "kopf._core.reactor.running": logging.ERROR}
+"""kopf tells of every event it saw, and that it does not own the signals."""
 log = get_log(__name__)
 
 
@@ -39,6 +43,8 @@ class Watcher:
         await asyncio.to_thread(self._thread.join, STOP_S)
 
     def _run(self) -> None:
+        for name, level in QUIET.items():
+            logging.getLogger(name).setLevel(level)
         try:
             asyncio.run(self._watch())
         except Exception:

@@ -283,7 +283,7 @@ class Scene:
         while time.monotonic() - began < within_s:
             try:
                 last = what()
-            except (AssertionError, KeyError, IndexError) as error:
+            except (AssertionError, KeyError, IndexError, httpx.TransportError) as error:
                 last = error
             if last and not isinstance(last, Exception):
                 return time.monotonic() - began

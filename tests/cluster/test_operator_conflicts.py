@@ -85,6 +85,8 @@ def test_a_missing_secret_and_a_changed_one(scene):
     scene.apply()
     scene.until(lambda: scene.condition("Accepted")[:2] == ("False", "ControlTokenUnavailable"))
     assert "Secret/shop-control" in scene.condition("Accepted")[2]
+    scene.until(lambda: len(scene.voices("api")) == 2)
+    scene.load("api", 30)
     scene.secret()
     scene.ready(20)
     scene.control.token = "another-token-of-the-tests"

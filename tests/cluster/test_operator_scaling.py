@@ -41,7 +41,9 @@ def test_a_step_of_the_load_is_answered(scene):
     scene.until(lambda: [note for reason, note in scene.events() if reason == "ScaledUp" and "api 1→9" in note])
     scene.until(lambda: scene.status()["replicas"] == 9)
     last = next(c for c in scene.status()["components"] if c["name"] == "api")["lastDecision"]
-    assert (last["from"], last["final"], last["reason"]) == (1, 9, "Panic")
+    assert (last["from"], last["final"], last["reason"]) == (1, 9, "PolicyLimited")
+    assert last["inputs"]["inPanic"]
+    assert last["raw"] == 16
 
 
 def test_the_idle_pods_go_once_they_are_empty(scene):
