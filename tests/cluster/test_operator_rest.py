@@ -27,7 +27,10 @@ def test_no_writes_at_rest(scene):
     scene.until(lambda: scene.condition("TiersEnforced")[0] == "True")
     time.sleep(7)  # the last details are written at most five seconds after they turned
     before = len(scene.audited(writes=True))
+    polled = sum(voice.seq for voice in scene.control.voices.values())
     time.sleep(QUIET_S)
+    ticks = (sum(voice.seq for voice in scene.control.voices.values()) - polled) / len(scene.control.voices)
+    assert QUIET_S * 0.8 <= ticks <= QUIET_S * 1.2  # once a second
     written = [(e["verb"], e["objectRef"]["resource"]) for e in scene.audited(writes=True)[before:]]
     assert written == []
     metadata = scene.client.do("GET", f"/apis/scalableapi.io/v1/namespaces/{scene.namespace}/scalableapis/shop")[
