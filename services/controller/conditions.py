@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from services.controller.facts import Facts, History
+from services.controller.notices import notices
 from services.core import circuits
 from services.schema.scalable_api import ScalableApiSpec
 from services.schema.status import ComponentStatus, Status, Truth
 
 DEADLINE_MS: Final = 600_000
 DISABLED: Final = ("scalableapi.io/reconcile", "disabled")
-WORKER_NOTICE: Final = "component worker: this version runs no worker; nothing is started for it"
 _LIMITED: Final[Mapping[str, str]] = {
     "AtMaximum": "TooManyReplicas",
     "StartsPending": "StartsPending",
@@ -65,7 +65,7 @@ def _accepted(facts: Facts) -> Finding:
     if facts.token_refused:
         return ("Accepted", "False", "ControlTokenUnavailable", "a control port refuses our token")
     spec = facts.api.spec
-    return ("Accepted", "True", "Accepted", WORKER_NOTICE if spec and spec.component("worker") else "")
+    return ("Accepted", "True", "Accepted", "; ".join(notices(spec)) if spec else "")
 
 
 def _available(facts: Facts, status: Status) -> Finding:

@@ -1,0 +1,22 @@
+"""What a manifest asks for and this version does not act on, as sentences for `Accepted`'s message.
+
+Such a field is valid and kept: another version, or a cluster's, may act on it. A line goes from here with the commit
+that makes it work. Caller: controller.conditions.
+"""
+
+from __future__ import annotations
+
+from services.schema.scalable_api import PATH_ORDER, ScalableApiSpec
+
+
+def notices(spec: ScalableApiSpec) -> tuple[str, ...]:
+    """One sentence for each, in the spec's order."""
+    idle = [c.name for c in spec.components if c.name not in PATH_ORDER]
+    known = [c for c in spec.components if c.name in PATH_ORDER]
+    told = [f"component {name}: this version runs no {name}; nothing is started for it" for name in idle]
+    told += [f"component {c.name}: this version does not act on schedule" for c in known if c.schedule]
+    asked = [(c.name, m.name) for c in known for m in c.metrics if m.type == "Prometheus"]
+    told += [f"component {name}: this version does not read metric {metric}" for name, metric in asked]
+    if spec.budget:
+        told.append("budget: this version does not act on it")
+    return tuple(told)
