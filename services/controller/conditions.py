@@ -18,6 +18,7 @@ DEADLINE_MS: Final = 600_000
 DISABLED: Final = ("scalableapi.io/reconcile", "disabled")
 _LIMITED: Final[Mapping[str, str]] = {
     "AtMaximum": "TooManyReplicas",
+    "ScheduleCap": "TooManyReplicas",
     "StartsPending": "StartsPending",
     "RolloutInProgress": "RolloutInProgress",
     "PolicyLimited": "PolicyLimit",
@@ -25,6 +26,7 @@ _LIMITED: Final[Mapping[str, str]] = {
     "Stabilized": "Stabilized",
     "Settling": "Settling",
     "AtMinimum": "TooFewReplicas",
+    "ScheduleFloor": "TooFewReplicas",
 }
 """A decision's reason → the condition's, the worst first: the worst component is named."""
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from services.controller.backend import Fleet
 from services.controller.observe import Watch, counts, readings
+from services.controller.timetable import Timetable, timetable
 from services.core import autoscale
 from services.core.autoscale import Decision, Memory, Ring, Rules, Window
 from services.core.demand import RATIO_TYPES, Demand, demand
@@ -56,10 +57,11 @@ class Minded:
     shape: tuple[tuple[str, str], ...] = ()
     victims: dict[str, Victim] = field(default_factory=dict)
     scaled_at_ms: int = -1_000_000
+    table: Timetable | None = None
 
 
-def rules_of(spec: ScalableApiSpec, component: Component) -> Rules:
-    """The component's part of the spec, in the core's units."""
+def rules_of(spec: ScalableApiSpec, component: Component, table: Timetable, budget_cap: int | None = None) -> Rules:
+    """The component's part of the spec, in the core's units, with the bounds that hold now."""
     behavior, fallback = component.behavior, component.fallback
     higher = fallback.behavior == "HoldOrHigher"
     return Rules(
@@ -67,8 +69,8 @@ def rules_of(spec: ScalableApiSpec, component: Component) -> Rules:
             autoscale.Metric(m.name, "ratio" if m.type in RATIO_TYPES else "sum", target_milli(m.target))
             for m in metrics_of(component)
         ),
-        minimum=component.min_replicas,
-        maximum=component.max_replicas,
+        minimum=table.bounds.minimum,
+        maximum=table.bounds.maximum,
         mode=component.mode or spec.mode,
         manual_replicas=spec.replicas if component.name == "api" else component.replicas,
         paused_up=spec.paused.scale_up,
@@ -80,6 +82,8 @@ def rules_of(spec: ScalableApiSpec, component: Component) -> Rules:
         down=_side(behavior.scale_down),
         fallback_after_ms=duration_ms(fallback.after),
         fallback_replicas=fallback.replicas if higher else None,
+        scheduled=table.scheduled,
+        budget_cap=budget_cap,
     )
 
 
@@ -112,7 +116,9 @@ def decide_all(
         values = {m.name: demand(m.type, pods, callers, target_milli(m.target)) for m in metrics_of(component)}
         windows = _windows(now_ms, component, values, mind)
         seen = counts(now_ms, workload, watch, frozenset(mind.victims))
-        decision = autoscale.decide(now_ms, seen, windows, rules_of(spec, component), mind.memory)
+        mind.table = timetable(now_ms, component, mind.table)
+        rules = rules_of(spec, component, mind.table)
+        decision = autoscale.decide(now_ms, seen, windows, rules, mind.memory)
         mind.memory = decision.memory
         decisions[name] = decision
     return decisions

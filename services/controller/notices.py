@@ -14,7 +14,6 @@ def notices(spec: ScalableApiSpec) -> tuple[str, ...]:
     idle = [c.name for c in spec.components if c.name not in PATH_ORDER]
     known = [c for c in spec.components if c.name in PATH_ORDER]
     told = [f"component {name}: this version runs no {name}; nothing is started for it" for name in idle]
-    told += [f"component {c.name}: this version does not act on schedule" for c in known if c.schedule]
     asked = [(c.name, m.name) for c in known for m in c.metrics if m.type == "Prometheus"]
     told += [f"component {name}: this version does not read metric {metric}" for name, metric in asked]
     if spec.budget:

@@ -109,6 +109,7 @@ def _component(facts: Facts, spec: ScalableApiSpec | None, name: str, history: H
         min=record.inputs.minimum,
         max=record.inputs.maximum,
         last_scale_time=changes[0].time if changes else None,
+        next_schedule=table.next if (table := facts.tables.get(name)) else None,
         last_decision=history.last.get(name),
         decisions=changes,
     )

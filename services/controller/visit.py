@@ -1,0 +1,89 @@
+"""One visit to one object: observe → decide → apply → status (operator.md §0). All its steps are here, in their order.
+
+Caller: controller.loop, never twice at once for one object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from services.controller import news, timetable
+from services.controller.accept import accepted
+from services.controller.apply import Scene, carry_out
+from services.controller.backend import Api, Backend, Event, Fleet
+from services.controller.collect import facts_of, gateways, limiters
+from services.controller.conditions import DISABLED
+from services.controller.decide import decide_all
+from services.controller.events import EventFilter
+from services.controller.mind import TOKEN_MS, Mind
+from services.controller.pods import ControlPorts, Hands
+from services.controller.publish import publish
+from services.controller.rounds import rotate
+from services.core.autoscale import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """What every visit needs."""
+
+    backend: Backend
+    ports: ControlPorts
+    version: str
+    events: EventFilter
+
+    async def visit(self, now_ms: int, found: Api, mind: Mind) -> None:
+        """One tick of one object."""
+        api, fleet = accepted(found, mind.checked), self.backend.fleet(found)
+        hands = Hands(self.backend, self.ports, await self._token(now_ms, api, mind))
+        await self._observe(now_ms, fleet, mind, hands)
+        acts = self.backend.may_write() and api.annotations.get(DISABLED[0]) != DISABLED[1]
+        happened, message = news.object_events(api, mind.told), ""
+        decisions: dict[str, Decision] = {}
+        if api.spec is not None:
+            tables = {name: minded.table for name, minded in mind.components.items()}
+            decisions = decide_all(now_ms, api.spec, fleet, mind.watch, mind.components)
+            for name in decisions:
+                now = mind.components[name].table
+                happened += timetable.edges(name, tables.get(name), now) if now else []
+            if mind.record:
+                mind.trials.take(now_ms, api.spec, mind.record, mind.watch, mind.acks.gateways)
+            if acts:
+                happened += await _apply(now_ms, api, fleet, decisions=decisions, mind=mind, hands=hands)
+                told, message = await rotate(now_ms, api, api.spec, mind, hands)
+                happened += told
+        facts = facts_of(now_ms, api, fleet, decisions, mind, message=message, version=self.version)
+        happened += [*news.circuit_events(facts.circuits), *news.decision_events(decisions)]
+        happened += news.stale_events(facts.stale, mind.told)
+        await publish(facts, mind, hands)
+        await self._tell(now_ms, api, happened)
+
+    async def _observe(self, now_ms: int, fleet: Fleet, mind: Mind, hands: Hands) -> None:
+        pods = [pod for workload in fleet.values() for pod in workload.pods if not pod.deleting]
+        polled = await self.ports.poll(pods, hands.token)
+        mind.unauthorized = polled.unauthorized
+        mind.watch.take(now_ms, polled.snapshots, (pod.uid for pod in pods))
+        mind.acks.take(mind.watch, limiters(fleet), gateways(fleet))
+
+    async def _token(self, now_ms: int, api: Api, mind: Mind) -> str:
+        refresh = mind.unauthorized and now_ms - mind.token_ms >= TOKEN_MS
+        if refresh:
+            mind.token_ms = now_ms
+        return await self.backend.token(api, refresh=refresh)
+
+    async def _tell(self, now_ms: int, api: Api, happened: list[Event]) -> None:
+        for event in happened:
+            if (admitted := self.events.admit(now_ms, api.key, event)) is not None:
+                await self.backend.emit(api, admitted)
+
+
+async def _apply(
+    now_ms: int, api: Api, fleet: Fleet, *, decisions: Mapping[str, Decision], mind: Mind, hands: Hands
+) -> list[Event]:
+    happened: list[Event] = []
+    for name, decision in decisions.items():
+        component = api.spec.component(name) if api.spec else None
+        if component is not None:
+            scene = Scene(now_ms, api, component, fleet, mind.watch)
+            happened += await carry_out(scene, decision, mind.components[name], hands)
+    return happened
