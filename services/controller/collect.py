@@ -10,6 +10,7 @@ from typing import Final
 
 from services.controller import acks
 from services.controller.backend import Api, Fleet, Pod, Record
+from services.controller.budgets import Purse
 from services.controller.facts import Facts
 from services.controller.mind import Mind
 from services.core import circuits
@@ -20,7 +21,15 @@ STATES: Final[Mapping[str, circuits.State]] = {"open": "Open", "half-open": "Hal
 
 
 def facts_of(
-    now_ms: int, api: Api, fleet: Fleet, decisions: Mapping[str, Decision], mind: Mind, *, message: str, version: str
+    now_ms: int,
+    api: Api,
+    fleet: Fleet,
+    decisions: Mapping[str, Decision],
+    mind: Mind,
+    *,
+    purse: Purse | None,
+    message: str,
+    version: str,
 ) -> Facts:
     """The facts of this tick; the circuits' memory goes on in `mind`."""
     pods = [(name, pod) for name, workload in fleet.items() for pod in workload.pods if not pod.deleting]
@@ -46,6 +55,7 @@ def facts_of(
         degraded_store=any(limiter.degraded for limiter in limiters),
         token_refused=mind.unauthorized,
         version=version,
+        purse=purse,
         tables={name: minded.table for name, minded in mind.components.items() if minded.table},
     )
 

@@ -19,6 +19,7 @@ DISABLED: Final = ("scalableapi.io/reconcile", "disabled")
 _LIMITED: Final[Mapping[str, str]] = {
     "AtMaximum": "TooManyReplicas",
     "ScheduleCap": "TooManyReplicas",
+    "BudgetCapped": "BudgetCapped",
     "StartsPending": "StartsPending",
     "RolloutInProgress": "RolloutInProgress",
     "PolicyLimited": "PolicyLimit",

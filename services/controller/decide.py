@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from services.controller.backend import Fleet
+from services.controller.budgets import Purse
 from services.controller.observe import Watch, counts, readings
 from services.controller.timetable import Timetable, timetable
 from services.core import autoscale
@@ -103,6 +104,8 @@ def decide_all(
     fleet: Fleet,
     watch: Watch,
     minded: dict[str, Minded],
+    *,
+    purse: Purse | None = None,
 ) -> dict[str, Decision]:
     """A decision for every component that has a workload, in path order. Fills the windows, updates the memories."""
     decisions: dict[str, Decision] = {}
@@ -117,7 +120,7 @@ def decide_all(
         windows = _windows(now_ms, component, values, mind)
         seen = counts(now_ms, workload, watch, frozenset(mind.victims))
         mind.table = timetable(now_ms, component, mind.table)
-        rules = rules_of(spec, component, mind.table)
+        rules = rules_of(spec, component, mind.table, purse.cap(name, decisions) if purse else None)
         decision = autoscale.decide(now_ms, seen, windows, rules, mind.memory)
         mind.memory = decision.memory
         decisions[name] = decision

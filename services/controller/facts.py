@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.controller.backend import Api, Fleet, Record
+from services.controller.budgets import Purse
 from services.controller.timetable import Timetable
 from services.core import circuits
 from services.core.autoscale import Decision
@@ -44,3 +45,4 @@ class Facts:
     canary: CanaryTiers | None = None
     shadow: ShadowTiers | None = None
     tables: Mapping[str, Timetable] = field(default_factory=dict)
+    purse: Purse | None = None

@@ -6,9 +6,10 @@ Pure but for `Told`, which keeps what was said. Caller: controller.visit; contro
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.controller.backend import Api, Event
+from services.controller.budgets import ToldBudget
 from services.core import circuits
 from services.core.autoscale import Decision
 from services.schema.scalable_api import Paused
@@ -21,6 +22,7 @@ class Told:
     errors: tuple[str, ...] = ()
     paused: Paused | None = None
     stale: frozenset[str] = frozenset()
+    budget: ToldBudget = field(default_factory=ToldBudget)
 
 
 def object_events(api: Api, told: Told) -> list[Event]:

@@ -16,6 +16,4 @@ def notices(spec: ScalableApiSpec) -> tuple[str, ...]:
     told = [f"component {name}: this version runs no {name}; nothing is started for it" for name in idle]
     asked = [(c.name, m.name) for c in known for m in c.metrics if m.type == "Prometheus"]
     told += [f"component {name}: this version does not read metric {metric}" for name, metric in asked]
-    if spec.budget:
-        told.append("budget: this version does not act on it")
     return tuple(told)

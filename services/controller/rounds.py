@@ -5,8 +5,11 @@ Written first, pushed second: what could not be stored is not pushed. Caller: co
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from services.controller import acks, rotation
 from services.controller.backend import Api, Conflict, Done, Event, Record, Unchanged
+from services.controller.budgets import Purse
 from services.controller.mind import Mind
 from services.controller.pods import Hands
 from services.runtime.log import get_log
@@ -40,6 +43,14 @@ async def rotate(now_ms: int, api: Api, spec: ScalableApiSpec, mind: Mind, hands
         if not answers:
             break
     return happened, message
+
+
+async def keep_line(api: Api, spec: ScalableApiSpec, purse: Purse | None, mind: Mind, hands: Hands) -> None:
+    """The budget's line goes on in the record when its rate or period changed; without a budget it ends."""
+    line = purse.line if purse and spec.budget else None
+    record = await known(api, mind, hands)
+    if record.active is not None and line is not record.budget:
+        await keep(api, mind, record, replace(record, budget=line), hands)
 
 
 async def known(api: Api, mind: Mind, hands: Hands) -> Record:

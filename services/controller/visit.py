@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from services.controller import news, timetable
+from services.controller import budgets, news, timetable
 from services.controller.accept import accepted
 from services.controller.apply import Scene, carry_out
 from services.controller.backend import Api, Backend, Event, Fleet
@@ -19,7 +19,7 @@ from services.controller.events import EventFilter
 from services.controller.mind import TOKEN_MS, Mind
 from services.controller.pods import ControlPorts, Hands
 from services.controller.publish import publish
-from services.controller.rounds import rotate
+from services.controller.rounds import keep_line, known, rotate
 from services.core.autoscale import Decision
 
 
@@ -40,21 +40,24 @@ class Visitor:
         acts = self.backend.may_write() and api.annotations.get(DISABLED[0]) != DISABLED[1]
         happened, message = news.object_events(api, mind.told), ""
         decisions: dict[str, Decision] = {}
+        purse = None
         if api.spec is not None:
+            record = mind.record = await known(api, mind, hands)
+            purse = budgets.purse(now_ms, api.spec, fleet, record)
             tables = {name: minded.table for name, minded in mind.components.items()}
-            decisions = decide_all(now_ms, api.spec, fleet, mind.watch, mind.components)
+            decisions = decide_all(now_ms, api.spec, fleet, mind.watch, mind.components, purse=purse)
             for name in decisions:
                 now = mind.components[name].table
                 happened += timetable.edges(name, tables.get(name), now) if now else []
-            if mind.record:
-                mind.trials.take(now_ms, api.spec, mind.record, mind.watch, mind.acks.gateways)
+            mind.trials.take(now_ms, api.spec, record, mind.watch, mind.acks.gateways)
             if acts:
                 happened += await _apply(now_ms, api, fleet, decisions=decisions, mind=mind, hands=hands)
                 told, message = await rotate(now_ms, api, api.spec, mind, hands)
                 happened += told
-        facts = facts_of(now_ms, api, fleet, decisions, mind, message=message, version=self.version)
+                await keep_line(api, api.spec, purse, mind, hands)
+        facts = facts_of(now_ms, api, fleet, decisions, mind, purse=purse, message=message, version=self.version)
         happened += [*news.circuit_events(facts.circuits), *news.decision_events(decisions)]
-        happened += news.stale_events(facts.stale, mind.told)
+        happened += [*news.stale_events(facts.stale, mind.told), *budgets.events(purse, decisions, mind.told.budget)]
         await publish(facts, mind, hands)
         await self._tell(now_ms, api, happened)
 
