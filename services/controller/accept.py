@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from services.controller.backend import Api
+from services.controller.prometheus import unknown_servers
 from services.schema.scalable_api import ScalableApiSpec, meaning_faults
 
 
@@ -21,12 +22,13 @@ class Checked:
     accepted: ScalableApiSpec | None = None
 
 
-def accepted(api: Api, checked: Checked) -> Api:
+def accepted(api: Api, checked: Checked, servers: frozenset[str] = frozenset()) -> Api:
     """The object with the spec to act on, and the reasons why it is not the newest."""
     if api.spec is None:
         return api
     if api.spec is not checked.looked:
-        checked.looked, checked.faults = api.spec, tuple(str(fault) for fault in meaning_faults(api.spec))
+        faults = [*map(str, meaning_faults(api.spec)), *unknown_servers(api.spec, servers)]
+        checked.looked, checked.faults = api.spec, tuple(faults)
         if not checked.faults:
             checked.accepted = api.spec
     if not checked.faults:

@@ -5,17 +5,18 @@ No arithmetic of scaling is here; `core.demand` and `core.autoscale` have it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from services.controller.backend import Fleet
 from services.controller.budgets import Purse
 from services.controller.observe import Watch, counts, readings
+from services.controller.prometheus import Name
 from services.controller.timetable import Timetable, timetable
 from services.core import autoscale
 from services.core.autoscale import Decision, Memory, Ring, Rules, Window
-from services.core.demand import RATIO_TYPES, Demand, demand
+from services.core.demand import RATIO_TYPES, Demand, Reading, demand
 from services.schema.scalable_api import (
     PATH_ORDER,
     Component,
@@ -55,7 +56,7 @@ class Minded:
 
     memory: Memory
     rings: dict[str, Ring] = field(default_factory=dict)
-    shape: tuple[tuple[str, str], ...] = ()
+    shape: tuple[object, ...] = ()
     victims: dict[str, Victim] = field(default_factory=dict)
     scaled_at_ms: int = -1_000_000
     table: Timetable | None = None
@@ -67,7 +68,7 @@ def rules_of(spec: ScalableApiSpec, component: Component, table: Timetable, budg
     higher = fallback.behavior == "HoldOrHigher"
     return Rules(
         metrics=tuple(
-            autoscale.Metric(m.name, "ratio" if m.type in RATIO_TYPES else "sum", target_milli(m.target))
+            autoscale.Metric(m.name, "ratio" if _averaged(m) else "sum", target_milli(m.target))
             for m in metrics_of(component)
         ),
         minimum=table.bounds.minimum,
@@ -88,6 +89,10 @@ def rules_of(spec: ScalableApiSpec, component: Component, table: Timetable, budg
     )
 
 
+def _averaged(metric: Metric) -> bool:
+    return metric.prometheus.kind == "Ratio" if metric.prometheus else metric.type in RATIO_TYPES
+
+
 def _side(side: ScaleUp | ScaleDown) -> autoscale.Side:
     policies = tuple(autoscale.Policy(p.type, p.value, duration_ms(p.period)) for p in side.policies)
     return autoscale.Side(side.tolerance_percent, duration_ms(side.stabilization_window), side.select, policies)
@@ -106,6 +111,7 @@ def decide_all(
     minded: dict[str, Minded],
     *,
     purse: Purse | None = None,
+    fetched: Mapping[Name, float] | None = None,
 ) -> dict[str, Decision]:
     """A decision for every component that has a workload, in path order. Fills the windows, updates the memories."""
     decisions: dict[str, Decision] = {}
@@ -116,7 +122,7 @@ def decide_all(
         mind = minded.setdefault(name, Minded(Memory(now_ms)))
         callers = readings(now_ms, fleet.get(PATH_ORDER[position - 1]), watch) if position else []
         pods = readings(now_ms, workload, watch)
-        values = {m.name: demand(m.type, pods, callers, target_milli(m.target)) for m in metrics_of(component)}
+        values = {m.name: _value(name, m, pods, callers, fetched or {}) for m in metrics_of(component)}
         windows = _windows(now_ms, component, values, mind)
         seen = counts(now_ms, workload, watch, frozenset(mind.victims))
         mind.table = timetable(now_ms, component, mind.table)
@@ -127,8 +133,21 @@ def decide_all(
     return decisions
 
 
+def _value(
+    name: str, metric: Metric, pods: Sequence[Reading], callers: Sequence[Reading], fetched: Mapping[Name, float]
+) -> Demand:
+    if metric.prometheus is None:
+        return demand(metric.type, pods, callers, target_milli(metric.target))
+    found = fetched.get((name, metric.name))
+    milli = round(1000 * found) if found is not None else 0
+    return Demand(milli, milli, fresh=int(found is not None), ready=1, missing=found is None)
+
+
 def _windows(now_ms: int, component: Component, values: Mapping[str, Demand], mind: Minded) -> dict[str, Window]:
-    shape = (("stable", component.behavior.stable_window), *((m.name, m.type) for m in metrics_of(component)))
+    shape = (
+        ("stable", component.behavior.stable_window),
+        *((m.name, m.type, m.prometheus) for m in metrics_of(component)),
+    )
     if shape != mind.shape:  # another metric of the same name, or another span: its past means nothing
         mind.shape, mind.rings = shape, {}
     windows = {}

@@ -15,6 +15,7 @@ from services.controller.backend import Api, Backend, Key
 from services.controller.events import EventFilter
 from services.controller.mind import Mind
 from services.controller.pods import ControlPorts
+from services.controller.prometheus import Numbers, PrometheusServers
 from services.controller.visit import Visitor
 from services.runtime.log import get_log
 from services.runtime.tasks import spawn
@@ -36,12 +37,18 @@ class Controller:
     """`run` until cancelled; `tick` is one visit to every object."""
 
     def __init__(
-        self, backend: Backend, ports: ControlPorts, *, version: str, now_ms: Callable[[], int] | None = None
+        self,
+        backend: Backend,
+        ports: ControlPorts,
+        *,
+        version: str,
+        numbers: Numbers | None = None,
+        now_ms: Callable[[], int] | None = None,
     ) -> None:
         self._backend = backend
         self._now_ms = now_ms or steady_clock()
         self._minds: dict[Key, Mind] = {}
-        self._visitor = Visitor(backend, ports, version, EventFilter())
+        self._visitor = Visitor(backend, ports, version, EventFilter(), numbers or PrometheusServers({}))
 
     async def run(self) -> None:
         """Forever; cancelling is the way out, and takes effect between two ticks: none is cut in half."""

@@ -15,6 +15,7 @@ from services.controller.decide import Minded
 from services.controller.facts import History
 from services.controller.news import Told
 from services.controller.observe import Watch
+from services.controller.prometheus import Fetched
 from services.controller.trials import Trials
 from services.core import circuits
 from services.schema.status import Status
@@ -42,4 +43,5 @@ class Mind:
     circuit_writes: tuple[int, ...] = ()
     token_ms: int = -TOKEN_MS
     unauthorized: bool = False
+    fetched: Fetched = field(default_factory=Fetched)
     told: Told = field(default_factory=Told)

@@ -5,6 +5,7 @@ Caller: controller.loop, never twice at once for one object.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,9 +19,11 @@ from services.controller.decide import decide_all
 from services.controller.events import EventFilter
 from services.controller.mind import TOKEN_MS, Mind
 from services.controller.pods import ControlPorts, Hands
+from services.controller.prometheus import Numbers
 from services.controller.publish import publish
 from services.controller.rounds import keep_line, known, rotate
 from services.core.autoscale import Decision
+from services.schema.scalable_api import ScalableApiSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +34,13 @@ class Visitor:
     ports: ControlPorts
     version: str
     events: EventFilter
+    numbers: Numbers
 
     async def visit(self, now_ms: int, found: Api, mind: Mind) -> None:
         """One tick of one object."""
-        api, fleet = accepted(found, mind.checked), self.backend.fleet(found)
+        api, fleet = accepted(found, mind.checked, self.numbers.servers), self.backend.fleet(found)
         hands = Hands(self.backend, self.ports, await self._token(now_ms, api, mind))
-        await self._observe(now_ms, fleet, mind, hands)
+        await self._observe(now_ms, api.spec, fleet, mind, hands)
         acts = self.backend.may_write() and api.annotations.get(DISABLED[0]) != DISABLED[1]
         happened, message = news.object_events(api, mind.told), ""
         decisions: dict[str, Decision] = {}
@@ -45,7 +49,9 @@ class Visitor:
             record = mind.record = await known(api, mind, hands)
             purse = budgets.purse(now_ms, api.spec, fleet, record)
             tables = {name: minded.table for name, minded in mind.components.items()}
-            decisions = decide_all(now_ms, api.spec, fleet, mind.watch, mind.components, purse=purse)
+            decisions = decide_all(
+                now_ms, api.spec, fleet, mind.watch, mind.components, purse=purse, fetched=mind.fetched.values(now_ms)
+            )
             for name in decisions:
                 now = mind.components[name].table
                 happened += timetable.edges(name, tables.get(name), now) if now else []
@@ -61,9 +67,10 @@ class Visitor:
         await publish(facts, mind, hands)
         await self._tell(now_ms, api, happened)
 
-    async def _observe(self, now_ms: int, fleet: Fleet, mind: Mind, hands: Hands) -> None:
+    async def _observe(self, now_ms: int, spec: ScalableApiSpec | None, fleet: Fleet, mind: Mind, hands: Hands) -> None:
         pods = [pod for workload in fleet.values() for pod in workload.pods if not pod.deleting]
-        polled = await self.ports.poll(pods, hands.token)
+        fetching = mind.fetched.refresh(now_ms, spec, self.numbers) if spec else asyncio.sleep(0)
+        polled, _ = await asyncio.gather(self.ports.poll(pods, hands.token), fetching)
         mind.unauthorized = polled.unauthorized
         mind.watch.take(now_ms, polled.snapshots, (pod.uid for pod in pods))
         mind.acks.take(mind.watch, limiters(fleet), gateways(fleet))

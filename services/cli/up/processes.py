@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,8 @@ from services.controller.backends.launch import Launcher
 from services.controller.backends.processes import NotReadyError, ProcessBackend
 from services.controller.loop import Controller
 from services.controller.pods import HttpControlPorts
+from services.controller.prometheus import PrometheusServers
+from services.runtime.settings import ControllerSettings, SettingsError, load
 
 STOP_S: Final = 13.0  # drain delay and DRAIN_SECONDS of the slowest, and the kill
 NO_LINES: Final = "it wrote nothing to its log"
@@ -29,6 +32,7 @@ class Processes:
     def __init__(self, plan: Plan, manifest: Path, logs: Path, happened: Callable[[str, str], None]) -> None:
         self._happened = happened
         self._ports = HttpControlPorts()
+        self._numbers = PrometheusServers(_settings(plan).prometheus_servers)
         self._backend = ProcessBackend(
             manifest,
             plan.state,
@@ -47,7 +51,7 @@ class Processes:
             lines = error.last_lines or NO_LINES
             log = f"its whole log, with --data-dir DIR: DIR/logs/{error.instance}.log"
             raise CliError("E107", f"{error.instance} is not ready: {error.why}", lines, log) from None
-        controller = Controller(self._backend, self._ports, version=own())
+        controller = Controller(self._backend, self._ports, version=own(), numbers=self._numbers)
         self._controller = asyncio.ensure_future(controller.run())  # noqa: TID251  # `failure` tells
 
     def _told(self, event: Event) -> None:
@@ -74,3 +78,14 @@ class Processes:
                 await self._controller
         await self._backend.stop_all(STOP_S)
         await self._ports.close()
+        await self._numbers.close()
+
+
+def _settings(plan: Plan) -> ControllerSettings:
+    """The controller's own, from the environment that `up` was started in."""
+    try:
+        return load(ControllerSettings, {**os.environ, "CONTROL_TOKEN": plan.secrets.control_token})
+    except SettingsError as error:
+        raise CliError(
+            "", str(error), "the setting is read by the controller", "correct it, then start again"
+        ) from None
