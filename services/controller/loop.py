@@ -1,19 +1,22 @@
-"""The controller's loop: every object is visited once a second, sooner after a change (operator.md §9).
+"""The controller's loop: every object is visited once a second, sooner after a change of its own (operator.md §9).
 
-A visit that fails is logged and the next one starts from what is there. Started by `scalable-api up` here, by the
-operator on Kubernetes; they differ in the `Backend`. What a visit does: controller.visit.
+Visits run side by side, never two of one object; a change that arrives during a visit is followed by another. A visit
+that fails is logged and the next one starts from what is there. Started by `scalable-api up` here, by the operator on
+Kubernetes; they differ in the `Backend`. What a visit does: controller.visit.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 from typing import Final
 
-from services.controller.backend import Api, Backend, Key
+from services.controller.backend import Backend, Key
 from services.controller.events import EventFilter
 from services.controller.mind import Mind
+from services.controller.pace import Load, Pace, pace
 from services.controller.pods import ControlPorts
 from services.controller.prometheus import Numbers, PrometheusServers
 from services.controller.visit import Visitor
@@ -21,8 +24,12 @@ from services.runtime.log import get_log
 from services.runtime.tasks import spawn
 
 TICK_S: Final = 1.0
+JITTER: Final = 0.1
+"""Visits of many objects spread over the second by themselves."""
 BATCH_S: Final = 0.1
-"""Changes come in bunches; a tick takes them together."""
+"""Changes come in bunches; a visit takes them together."""
+PARALLEL: Final = 64
+POLLS_PER_SECOND: Final = 500
 
 log = get_log(__name__)
 
@@ -43,37 +50,79 @@ class Controller:
         *,
         version: str,
         numbers: Numbers | None = None,
+        polls_per_second: int = POLLS_PER_SECOND,
         now_ms: Callable[[], int] | None = None,
     ) -> None:
-        self._backend = backend
+        self._backend, self._polls_per_second = backend, polls_per_second
         self._now_ms = now_ms or steady_clock()
         self._minds: dict[Key, Mind] = {}
+        self._loads: dict[Key, Load] = {}
+        self._due_s: dict[Key, float] = {}
+        self._visits: dict[Key, asyncio.Task[None]] = {}
+        self._again: set[Key] = set()
+        self._slots = asyncio.Semaphore(PARALLEL)
         self._visitor = Visitor(backend, ports, version, EventFilter(), numbers or PrometheusServers({}))
+        self.pace = Pace()
 
     async def run(self) -> None:
-        """Forever; cancelling is the way out, and takes effect between two ticks: none is cut in half."""
-        while True:
-            started = time.monotonic()
-            tick = spawn(self.tick(), name="tick")
-            try:
-                await asyncio.shield(tick)
-            except asyncio.CancelledError:
-                await tick
-                raise
-            left = TICK_S - (time.monotonic() - started)
-            if await self._backend.changed(max(BATCH_S, left)):
-                await asyncio.sleep(BATCH_S)
+        """Forever; cancelling is the way out, and takes effect between two visits: none is cut in half."""
+        dirty: set[Key] = set()
+        try:
+            while True:
+                self._start_due(time.monotonic(), dirty)
+                left = min(self._due_s.values(), default=0) - time.monotonic()
+                dirty = await self._backend.changed(min(TICK_S, max(BATCH_S / 10, left)))
+                if dirty:
+                    await asyncio.sleep(BATCH_S)
+        finally:
+            await asyncio.gather(*self._visits.values())
 
     async def tick(self) -> None:
-        """Visit every object; one that fails does not keep the others waiting."""
-        apis = self._backend.apis()
-        for key in set(self._minds) - set(apis):
-            del self._minds[key]
-        for key, api in apis.items():
-            await self._visit(key, api)
+        """Visit every object."""
+        self._forget()
+        await asyncio.gather(*(self._visit(key) for key in self._backend.apis()))
 
-    async def _visit(self, key: Key, api: Api) -> None:
+    def _start_due(self, now_s: float, dirty: set[Key]) -> None:
+        self._forget()
+        for key in self._backend.apis():
+            if key not in dirty and now_s < self._due_s.get(key, 0):
+                continue
+            self._due_s[key] = now_s + self._interval_s(key)
+            if key not in self._visits:
+                self._visits[key] = spawn(self._visit_in_turn(key), name="visit")
+            elif key in dirty:
+                self._again.add(key)
+
+    def _interval_s(self, key: Key) -> float:
+        load = self._loads.get(key)
+        stretch = self.pace.stretch if load and load.idle else 1.0
+        return TICK_S * stretch * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads load, no secret
+
+    def _forget(self) -> None:
+        """Objects that are gone; and how much time there is for those that stay."""
+        apis = self._backend.apis()
+        for known in (self._minds, self._loads, self._due_s):
+            for key in known.keys() - apis.keys():
+                del known[key]
+        self.pace = pace(self._loads.values(), self._polls_per_second)
+
+    async def _visit_in_turn(self, key: Key) -> None:
         try:
-            await self._visitor.visit(self._now_ms(), api, self._minds.setdefault(key, Mind()))
+            async with self._slots:
+                await self._visit(key)
+                while key in self._again:
+                    self._again.discard(key)
+                    await self._visit(key)
+        finally:
+            del self._visits[key]
+
+    async def _visit(self, key: Key) -> None:
+        """One that fails does not end the others."""
+        api = self._backend.apis().get(key)
+        if api is None:
+            return
+        try:
+            mind = self._minds.setdefault(key, Mind())
+            self._loads[key] = await self._visitor.visit(self._now_ms(), api, mind, self.pace)
         except Exception:
             log.exception("tick failed", object=api.name)

@@ -44,4 +44,6 @@ class Mind:
     token_ms: int = -TOKEN_MS
     unauthorized: bool = False
     fetched: Fetched = field(default_factory=Fetched)
+    asked_ms: dict[str, int] = field(default_factory=dict)
+    called_ms: int | None = None
     told: Told = field(default_factory=Told)

@@ -6,24 +6,32 @@ Caller: controller.loop, never twice at once for one object.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from services.controller import budgets, news, timetable
 from services.controller.accept import accepted
 from services.controller.apply import Scene, carry_out
-from services.controller.backend import Api, Backend, Event, Fleet
+from services.controller.backend import Api, Backend, Event, Fleet, Pod
 from services.controller.collect import facts_of, gateways, limiters
 from services.controller.conditions import DISABLED
 from services.controller.decide import decide_all
 from services.controller.events import EventFilter
 from services.controller.mind import TOKEN_MS, Mind
+from services.controller.observe import Ages, ages
+from services.controller.pace import IDLE_MS, Load, Pace, chosen, rounds
 from services.controller.pods import ControlPorts, Hands
 from services.controller.prometheus import Numbers
 from services.controller.publish import publish
 from services.controller.rounds import keep_line, known, rotate
 from services.core.autoscale import Decision
 from services.schema.scalable_api import ScalableApiSpec
+
+UNHURRIED: Final = Pace()
+AT_REST: Final = frozenset({"Active", "Shadowing", "RolledBack", "Rejected", "Paused"})
+DRAWS: Final = random.Random()  # noqa: S311  # which pods are asked first is no secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +44,11 @@ class Visitor:
     events: EventFilter
     numbers: Numbers
 
-    async def visit(self, now_ms: int, found: Api, mind: Mind) -> None:
-        """One tick of one object."""
+    async def visit(self, now_ms: int, found: Api, mind: Mind, pace: Pace = UNHURRIED) -> Load:
+        """One tick of one object; what it costs to poll it."""
         api, fleet = accepted(found, mind.checked, self.numbers.servers), self.backend.fleet(found)
         hands = Hands(self.backend, self.ports, await self._token(now_ms, api, mind))
-        await self._observe(now_ms, api.spec, fleet, mind, hands)
+        await self._observe(now_ms, api.spec, fleet, mind=mind, hands=hands, pace=pace)
         acts = self.backend.may_write() and api.annotations.get(DISABLED[0]) != DISABLED[1]
         happened, message = news.object_events(api, mind.told), ""
         decisions: dict[str, Decision] = {}
@@ -66,13 +74,18 @@ class Visitor:
         happened += [*news.stale_events(facts.stale, mind.told), *budgets.events(purse, decisions, mind.told.budget)]
         await publish(facts, mind, hands)
         await self._tell(now_ms, api, happened)
+        return load_of(now_ms, fleet, mind)
 
-    async def _observe(self, now_ms: int, spec: ScalableApiSpec | None, fleet: Fleet, mind: Mind, hands: Hands) -> None:
-        pods = [pod for workload in fleet.values() for pod in workload.pods if not pod.deleting]
+    async def _observe(
+        self, now_ms: int, spec: ScalableApiSpec | None, fleet: Fleet, *, mind: Mind, hands: Hands, pace: Pace
+    ) -> None:
+        pods, until = _to_ask(now_ms, fleet, mind, pace)
         fetching = mind.fetched.refresh(now_ms, spec, self.numbers) if spec else asyncio.sleep(0)
         polled, _ = await asyncio.gather(self.ports.poll(pods, hands.token), fetching)
         mind.unauthorized = polled.unauthorized
-        mind.watch.take(now_ms, polled.snapshots, (pod.uid for pod in pods))
+        mind.watch.take(now_ms, polled.snapshots, until, until)
+        if mind.called_ms is None or any(snapshot.rps > 0 for snapshot in polled.snapshots.values()):
+            mind.called_ms = now_ms
         mind.acks.take(mind.watch, limiters(fleet), gateways(fleet))
 
     async def _token(self, now_ms: int, api: Api, mind: Mind) -> str:
@@ -85,6 +98,28 @@ class Visitor:
         for event in happened:
             if (admitted := self.events.admit(now_ms, api.key, event)) is not None:
                 await self.backend.emit(api, admitted)
+
+
+def _to_ask(now_ms: int, fleet: Fleet, mind: Mind, pace: Pace) -> tuple[list[Pod], dict[str, Ages]]:
+    """Which pods this visit polls, and how long each live pod's answer counts."""
+    asked: list[Pod] = []
+    until: dict[str, Ages] = {}
+    interval_ms = round(1000 * pace.stretch) if load_of(now_ms, fleet, mind).idle else 1000
+    for name, workload in fleet.items():
+        pods = [pod for pod in workload.pods if not pod.deleting]
+        leaving = mind.components[name].victims if name in mind.components else {}
+        asked += chosen(pods, pace.sample, mind.asked_ms, leaving, DRAWS)
+        until |= dict.fromkeys((pod.uid for pod in pods), ages(interval_ms, rounds(len(pods), pace.sample)))
+    now_asked = dict.fromkeys((pod.uid for pod in asked), now_ms)
+    mind.asked_ms = {uid: at for uid, at in (mind.asked_ms | now_asked).items() if uid in until}
+    return asked, until
+
+
+def load_of(now_ms: int, fleet: Fleet, mind: Mind) -> Load:
+    """What a visit to the object costs, and whether it may wait."""
+    moving = any(m.victims for m in mind.components.values()) or (mind.record and mind.record.phase not in AT_REST)
+    idle = not moving and mind.called_ms is not None and now_ms - mind.called_ms >= IDLE_MS
+    return Load(tuple(len(workload.pods) for workload in fleet.values()), idle)
 
 
 async def _apply(

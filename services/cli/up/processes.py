@@ -32,7 +32,8 @@ class Processes:
     def __init__(self, plan: Plan, manifest: Path, logs: Path, happened: Callable[[str, str], None]) -> None:
         self._happened = happened
         self._ports = HttpControlPorts()
-        self._numbers = PrometheusServers(_settings(plan).prometheus_servers)
+        self._settings = _settings(plan)
+        self._numbers = PrometheusServers(self._settings.prometheus_servers)
         self._backend = ProcessBackend(
             manifest,
             plan.state,
@@ -51,7 +52,10 @@ class Processes:
             lines = error.last_lines or NO_LINES
             log = f"its whole log, with --data-dir DIR: DIR/logs/{error.instance}.log"
             raise CliError("E107", f"{error.instance} is not ready: {error.why}", lines, log) from None
-        controller = Controller(self._backend, self._ports, version=own(), numbers=self._numbers)
+        polls = self._settings.polls_per_second
+        controller = Controller(
+            self._backend, self._ports, version=own(), numbers=self._numbers, polls_per_second=polls
+        )
         self._controller = asyncio.ensure_future(controller.run())  # noqa: TID251  # `failure` tells
 
     def _told(self, event: Event) -> None:
