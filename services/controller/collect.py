@@ -5,6 +5,7 @@ Caller: controller.visit, between acting and publishing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,10 +14,12 @@ from services.controller.backend import Api, Fleet, Pod, Record
 from services.controller.budgets import Purse
 from services.controller.facts import Facts
 from services.controller.mind import Mind
+from services.controller.overwrites import rivals
 from services.core import circuits
 from services.core.autoscale import Decision
 from services.schema.snapshot import Snapshot
 
+VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 STATES: Final[Mapping[str, circuits.State]] = {"open": "Open", "half-open": "HalfOpen", "closed": "Closed"}
 
 
@@ -56,6 +59,9 @@ def facts_of(
         token_refused=mind.unauthorized,
         version=version,
         purse=purse,
+        rivals=_rivals(fleet, decisions, mind),
+        denied=sorted(mind.denied.values()),
+        old_pods=sorted(pod.name for _, pod in pods if _too_old(fresh[pod.uid], version)),
         tables={name: minded.table for name, minded in mind.components.items() if minded.table},
     )
 
@@ -69,6 +75,20 @@ def limiters(fleet: Fleet) -> list[Pod]:
 def gateways(fleet: Fleet) -> frozenset[str]:
     """Uids of those that go first in a canary."""
     return frozenset(pod.uid for pod in fleet["gateway"].pods) if "gateway" in fleet else frozenset()
+
+
+def _rivals(fleet: Fleet, decisions: Mapping[str, Decision], mind: Mind) -> dict[str, str]:
+    contested = [name for name, decision in decisions.items() if decision.record.inputs.conflicted]
+    return {name: rivals(fleet[name], mind.components[name].claim) for name in contested}
+
+
+def _too_old(said: Snapshot | None, version: str) -> bool:
+    """A pod more than one minor version behind; what is no version is not judged."""
+    theirs, ours = (VERSION.match(text) for text in (said.version if said else "", version))
+    if theirs is None or ours is None:
+        return False
+    (major, minor), (own_major, own_minor) = (tuple(map(int, found.groups())) for found in (theirs, ours))
+    return (major, minor) < (own_major, own_minor - 1)
 
 
 def _report(component: str, snapshot: Snapshot | None) -> circuits.Report:

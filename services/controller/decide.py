@@ -6,12 +6,13 @@ No arithmetic of scaling is here; `core.demand` and `core.autoscale` have it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from services.controller.backend import Fleet
 from services.controller.budgets import Purse
 from services.controller.observe import Watch, counts, readings
+from services.controller.overwrites import Claim
 from services.controller.prometheus import Name
 from services.controller.timetable import Timetable, timetable
 from services.core import autoscale
@@ -60,6 +61,7 @@ class Minded:
     victims: dict[str, Victim] = field(default_factory=dict)
     scaled_at_ms: int = -1_000_000
     table: Timetable | None = None
+    claim: Claim = field(default_factory=Claim)
 
 
 def rules_of(spec: ScalableApiSpec, component: Component, table: Timetable, budget_cap: int | None = None) -> Rules:
@@ -124,7 +126,11 @@ def decide_all(
         pods = readings(now_ms, workload, watch)
         values = {m.name: _value(name, m, pods, callers, fetched or {}) for m in metrics_of(component)}
         windows = _windows(now_ms, component, values, mind)
-        seen = counts(now_ms, workload, watch, frozenset(mind.victims))
+        mode = component.mode or spec.mode
+        number = spec.replicas if name == "api" else component.replicas
+        mind.claim.look(now_ms, workload, ours=mode == "Auto" or (mode == "Manual" and number is not None))
+        contested = bool(mode == "Auto" and workload.rivals) or mind.claim.contested
+        seen = replace(counts(now_ms, workload, watch, frozenset(mind.victims)), conflicted=contested)
         mind.table = timetable(now_ms, component, mind.table)
         rules = rules_of(spec, component, mind.table, purse.cap(name, decisions) if purse else None)
         decision = autoscale.decide(now_ms, seen, windows, rules, mind.memory)

@@ -46,3 +46,6 @@ class Facts:
     shadow: ShadowTiers | None = None
     tables: Mapping[str, Timetable] = field(default_factory=dict)
     purse: Purse | None = None
+    rivals: Mapping[str, str] = field(default_factory=dict)
+    denied: Sequence[str] = ()
+    old_pods: Sequence[str] = ()

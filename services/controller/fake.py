@@ -96,6 +96,8 @@ class FakeBackend:
 
     async def mark_victims(self, api: Api, component: str, pods: frozenset[str]) -> Outcome:
         del api
+        if self.marked.get(component, frozenset()) == pods:
+            return Unchanged()
         self.writes.append(f"mark {component} {','.join(sorted(pods))}")
         self.marked[component] = pods
         return Done()

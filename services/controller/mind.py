@@ -46,4 +46,6 @@ class Mind:
     fetched: Fetched = field(default_factory=Fetched)
     asked_ms: dict[str, int] = field(default_factory=dict)
     called_ms: int | None = None
+    denied: dict[str, str] = field(default_factory=dict)
+    swept: bool = False
     told: Told = field(default_factory=Told)

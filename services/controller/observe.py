@@ -94,7 +94,6 @@ def counts(now_ms: int, workload: Workload, watch: Watch, victims: frozenset[str
         replicas=workload.replicas,
         stuck=any(now_ms - pod.started_at_ms > STUCK_MS for pod in (*starting, *pending)),
         rollout=not workload.updated,
-        conflicted=bool(workload.rivals),
         start_times_ms=watch.newly_ready(now_ms, staying),
     )
 

@@ -14,7 +14,8 @@ from typing import Final, Protocol, TypeVar
 
 import httpx
 
-from services.controller.backend import Backend, Pod
+from services.controller.backend import Pod
+from services.controller.writes import Writer
 from services.runtime.http_client import ControlClient, ControlError, client
 from services.schema.snapshot import Snapshot
 
@@ -68,7 +69,7 @@ class ControlPorts(Protocol):
 class Hands:
     """What acting needs: the home, the pods' control ports, and the way in."""
 
-    backend: Backend
+    backend: Writer
     ports: ControlPorts
     token: str
 

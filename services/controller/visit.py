@@ -14,7 +14,7 @@ from typing import Final
 from services.controller import budgets, news, timetable
 from services.controller.accept import accepted
 from services.controller.apply import Scene, carry_out
-from services.controller.backend import Api, Backend, Event, Fleet, Pod
+from services.controller.backend import Api, Backend, Event, Fleet, Pod, Record
 from services.controller.collect import facts_of, gateways, limiters
 from services.controller.conditions import DISABLED
 from services.controller.decide import decide_all
@@ -26,6 +26,7 @@ from services.controller.pods import ControlPorts, Hands
 from services.controller.prometheus import Numbers
 from services.controller.publish import publish
 from services.controller.rounds import keep_line, known, rotate
+from services.controller.writes import Writer
 from services.core.autoscale import Decision
 from services.schema.scalable_api import ScalableApiSpec
 
@@ -47,9 +48,10 @@ class Visitor:
     async def visit(self, now_ms: int, found: Api, mind: Mind, pace: Pace = UNHURRIED) -> Load:
         """One tick of one object; what it costs to poll it."""
         api, fleet = accepted(found, mind.checked, self.numbers.servers), self.backend.fleet(found)
-        hands = Hands(self.backend, self.ports, await self._token(now_ms, api, mind))
+        hands = Hands(Writer(self.backend, mind.denied), self.ports, await self._token(now_ms, api, mind))
         await self._observe(now_ms, api.spec, fleet, mind=mind, hands=hands, pace=pace)
-        acts = self.backend.may_write() and api.annotations.get(DISABLED[0]) != DISABLED[1]
+        disabled = api.annotations.get(DISABLED[0]) == DISABLED[1]
+        acts = self.backend.may_write() and not disabled and not api.conflict
         happened, message = news.object_events(api, mind.told), ""
         decisions: dict[str, Decision] = {}
         purse = None
@@ -70,8 +72,7 @@ class Visitor:
                 happened += told
                 await keep_line(api, api.spec, purse, mind, hands)
         facts = facts_of(now_ms, api, fleet, decisions, mind, purse=purse, message=message, version=self.version)
-        happened += [*news.circuit_events(facts.circuits), *news.decision_events(decisions)]
-        happened += [*news.stale_events(facts.stale, mind.told), *budgets.events(purse, decisions, mind.told.budget)]
+        happened += news.all_events(facts, mind.told)
         await publish(facts, mind, hands)
         await self._tell(now_ms, api, happened)
         return load_of(now_ms, fleet, mind)
@@ -126,9 +127,14 @@ async def _apply(
     now_ms: int, api: Api, fleet: Fleet, *, decisions: Mapping[str, Decision], mind: Mind, hands: Hands
 ) -> list[Event]:
     happened: list[Event] = []
+    stale = frozenset(pod.uid for pod in mind.acks.unacked(mind.record or Record()))
+    if not mind.swept:  # marks of a leader before us would choose for us
+        mind.swept = True
+        for name in decisions:
+            await hands.backend.mark_victims(api, name, frozenset())
     for name, decision in decisions.items():
         component = api.spec.component(name) if api.spec else None
         if component is not None:
-            scene = Scene(now_ms, api, component, fleet, mind.watch)
+            scene = Scene(now_ms, api, component, fleet, mind.watch, stale)
             happened += await carry_out(scene, decision, mind.components[name], hands)
     return happened
