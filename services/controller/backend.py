@@ -36,6 +36,7 @@ class Api:
     errors: tuple[str, ...] = ()
     conflict: str = ""
     outdated: str = ""
+    namespace: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -11,14 +11,16 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from services.controller.backend import Backend, Key
 from services.controller.events import EventFilter
+from services.controller.meters import MeteredPorts, Meters
 from services.controller.mind import Mind
 from services.controller.pace import Load, Pace, pace
 from services.controller.pods import ControlPorts
 from services.controller.prometheus import Numbers, PrometheusServers
+from services.controller.status import record_to_status
 from services.controller.visit import Visitor
 from services.runtime.log import get_log
 from services.runtime.tasks import spawn
@@ -29,6 +31,8 @@ JITTER: Final = 0.1
 BATCH_S: Final = 0.1
 """Changes come in bunches; a visit takes them together."""
 PARALLEL: Final = 64
+LATE_S: Final = 15.0
+"""Without a finished visit for so long a probe ends us: another will do better."""
 POLLS_PER_SECOND: Final = 500
 
 log = get_log(__name__)
@@ -54,15 +58,45 @@ class Controller:
         now_ms: Callable[[], int] | None = None,
     ) -> None:
         self._backend, self._polls_per_second = backend, polls_per_second
-        self._now_ms = now_ms or steady_clock()
-        self._minds: dict[Key, Mind] = {}
+        self.now_ms = now_ms or steady_clock()
+        self.minds: dict[Key, Mind] = {}
+        self.meters = Meters(version)
+        self.meters.watch(self)
         self._loads: dict[Key, Load] = {}
         self._due_s: dict[Key, float] = {}
         self._visits: dict[Key, asyncio.Task[None]] = {}
         self._again: set[Key] = set()
         self._slots = asyncio.Semaphore(PARALLEL)
-        self._visitor = Visitor(backend, ports, version, EventFilter(), numbers or PrometheusServers({}))
+        self._visitor = Visitor(
+            backend,
+            MeteredPorts(ports, self.meters),
+            version,
+            EventFilter(),
+            numbers or PrometheusServers({}),
+            self.meters,
+        )
         self.pace = Pace()
+        self._passed_s = time.monotonic()
+
+    def late(self) -> bool:
+        """No pass was finished for too long, although we are the one who acts."""
+        return self._backend.may_write() and time.monotonic() - self._passed_s > LATE_S
+
+    async def token(self, namespace: str, name: str) -> str:
+        """The control token of an object, '' if there is none of that name."""
+        for api in self._backend.apis().values():
+            if (api.namespace, api.name) == (namespace, name):
+                return await self._backend.token(api, refresh=False)
+        return ""
+
+    def explain(self, namespace: str, name: str) -> dict[str, dict[str, Any]]:
+        """This second's decision by component, as `status.components[].lastDecision` would show it."""
+        return {
+            component: record_to_status(decision.record, mind.generation).model_dump(by_alias=True, exclude_none=True)
+            for mind in self.minds.values()
+            if (mind.namespace, mind.name) == (namespace, name)
+            for component, decision in mind.decisions.items()
+        }
 
     async def run(self) -> None:
         """Forever; cancelling is the way out, and takes effect between two visits: none is cut in half."""
@@ -84,6 +118,8 @@ class Controller:
 
     def _start_due(self, now_s: float, dirty: set[Key]) -> None:
         self._forget()
+        if not self._visits:
+            self._passed_s = now_s
         for key in self._backend.apis():
             if key not in dirty and now_s < self._due_s.get(key, 0):
                 continue
@@ -101,7 +137,7 @@ class Controller:
     def _forget(self) -> None:
         """Objects that are gone; and how much time there is for those that stay."""
         apis = self._backend.apis()
-        for known in (self._minds, self._loads, self._due_s):
+        for known in (self.minds, self._loads, self._due_s):
             for key in known.keys() - apis.keys():
                 del known[key]
         self.pace = pace(self._loads.values(), self._polls_per_second)
@@ -122,7 +158,9 @@ class Controller:
         if api is None:
             return
         try:
-            mind = self._minds.setdefault(key, Mind())
-            self._loads[key] = await self._visitor.visit(self._now_ms(), api, mind, self.pace)
+            mind = self.minds.setdefault(key, Mind())
+            self._loads[key] = await self._visitor.visit(self.now_ms(), api, mind, self.pace)
+            self._passed_s = time.monotonic()
         except Exception:
+            self.meters.errors.inc("visit")
             log.exception("tick failed", object=api.name)

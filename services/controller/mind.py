@@ -5,6 +5,7 @@ Caller: controller.visit.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +19,7 @@ from services.controller.observe import Watch
 from services.controller.prometheus import Fetched
 from services.controller.trials import Trials
 from services.core import circuits
+from services.core.autoscale import Decision
 from services.schema.status import Status
 
 REST_MS: Final = 5000
@@ -28,17 +30,22 @@ TOKEN_MS: Final = 10_000
 
 @dataclass(slots=True)
 class Mind:
-    """One object's past, as far as it matters."""
+    """One object's past, as far as it matters. `status` was written, `latest` is this tick's."""
 
+    namespace: str = ""
+    name: str = ""
+    generation: int = 0
     watch: Watch = field(default_factory=Watch)
     checked: Checked = field(default_factory=Checked)
     components: dict[str, Minded] = field(default_factory=dict)
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
     acks: Acks = field(default_factory=Acks)
     trials: Trials = field(default_factory=Trials)
     record: Record | None = None
     history: History = field(default_factory=History)
     circuits: circuits.Memory = field(default_factory=circuits.Memory)
     status: Status = field(default_factory=Status)
+    latest: Status | None = None
     written_ms: int = -REST_MS
     circuit_writes: tuple[int, ...] = ()
     token_ms: int = -TOKEN_MS

@@ -22,6 +22,7 @@ MINUTE_MS: Final = 60_000
 async def publish(facts: Facts, mind: Mind, hands: Hands) -> None:
     """Build the status, and write it if it is its turn."""
     found = status.build(facts, mind.status, mind.history)
+    mind.latest = found
     if found == mind.status:
         return
     turned = status.turned(found) != status.turned(mind.status) or _circuits_due(facts.now_ms, found, mind)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +20,7 @@ from services.controller.collect import facts_of, gateways, limiters
 from services.controller.conditions import DISABLED
 from services.controller.decide import decide_all
 from services.controller.events import EventFilter
+from services.controller.meters import Meters
 from services.controller.mind import TOKEN_MS, Mind
 from services.controller.observe import Ages, ages
 from services.controller.pace import IDLE_MS, Load, Pace, chosen, rounds
@@ -44,11 +46,18 @@ class Visitor:
     version: str
     events: EventFilter
     numbers: Numbers
+    meters: Meters
 
     async def visit(self, now_ms: int, found: Api, mind: Mind, pace: Pace = UNHURRIED) -> Load:
         """One tick of one object; what it costs to poll it."""
+        started_s = time.monotonic()
+        mind.namespace, mind.name, mind.generation = found.namespace, found.name, found.generation
         api, fleet = accepted(found, mind.checked, self.numbers.servers), self.backend.fleet(found)
-        hands = Hands(Writer(self.backend, mind.denied), self.ports, await self._token(now_ms, api, mind))
+        hands = Hands(
+            Writer(self.backend, mind.denied, self.meters.wrote(started_s)),
+            self.ports,
+            await self._token(now_ms, api, mind),
+        )
         await self._observe(now_ms, api.spec, fleet, mind=mind, hands=hands, pace=pace)
         disabled = api.annotations.get(DISABLED[0]) == DISABLED[1]
         acts = self.backend.may_write() and not disabled and not api.conflict
@@ -62,6 +71,7 @@ class Visitor:
             decisions = decide_all(
                 now_ms, api.spec, fleet, mind.watch, mind.components, purse=purse, fetched=mind.fetched.values(now_ms)
             )
+            self._count(now_ms, mind, decisions)
             for name in decisions:
                 now = mind.components[name].table
                 happened += timetable.edges(name, tables.get(name), now) if now else []
@@ -69,12 +79,14 @@ class Visitor:
             if acts:
                 happened += await _apply(now_ms, api, fleet, decisions=decisions, mind=mind, hands=hands)
                 told, message = await rotate(now_ms, api, api.spec, mind, hands)
+                self.meters.happened(told, now_ms - record.since_ms)
                 happened += told
                 await keep_line(api, api.spec, purse, mind, hands)
         facts = facts_of(now_ms, api, fleet, decisions, mind, purse=purse, message=message, version=self.version)
         happened += news.all_events(facts, mind.told)
         await publish(facts, mind, hands)
         await self._tell(now_ms, api, happened)
+        self.meters.visit.observe(time.monotonic() - started_s)
         return load_of(now_ms, fleet, mind)
 
     async def _observe(
@@ -88,6 +100,14 @@ class Visitor:
         if mind.called_ms is None or any(snapshot.rps > 0 for snapshot in polled.snapshots.values()):
             mind.called_ms = now_ms
         mind.acks.take(mind.watch, limiters(fleet), gateways(fleet))
+
+    def _count(self, now_ms: int, mind: Mind, decisions: Mapping[str, Decision]) -> None:
+        self.meters.decided_s = now_ms / 1000
+        for name, decision in decisions.items():
+            before, reason = mind.decisions.get(name), decision.record.reason
+            if before is None or before.record.reason != reason:
+                self.meters.decisions.inc(name, reason)
+        mind.decisions = decisions
 
     async def _token(self, now_ms: int, api: Api, mind: Mind) -> str:
         refresh = mind.unauthorized and now_ms - mind.token_ms >= TOKEN_MS

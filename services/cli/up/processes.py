@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +14,16 @@ from typing import Final
 
 from services.cli.commands.version import own
 from services.cli.errors import CliError
+from services.cli.instance import CONTROLLER_FILE, write_private
 from services.cli.up.environment import Plan, environment
 from services.controller.backend import Event
 from services.controller.backends.launch import Launcher
 from services.controller.backends.processes import NotReadyError, ProcessBackend
 from services.controller.loop import Controller
 from services.controller.pods import HttpControlPorts
+from services.controller.port import build
 from services.controller.prometheus import PrometheusServers
+from services.runtime.control import ControlServer
 from services.runtime.settings import ControllerSettings, SettingsError, load
 
 STOP_S: Final = 13.0  # drain delay and DRAIN_SECONDS of the slowest, and the kill
@@ -42,6 +46,8 @@ class Processes:
             token=plan.secrets.control_token,
             happened=self._told,
         )
+        self._state = plan.state
+        self._port: ControlServer | None = None
         self._controller: asyncio.Task[None] | None = None
 
     async def start(self, within_s: float) -> None:
@@ -56,6 +62,9 @@ class Processes:
         controller = Controller(
             self._backend, self._ports, version=own(), numbers=self._numbers, polls_per_second=polls
         )
+        self._port = ControlServer(build(controller))
+        url = f"http://127.0.0.1:{self._port.start('127.0.0.1', 0)}"
+        write_private(self._state / CONTROLLER_FILE, json.dumps({"controlUrl": url}) + "\n")
         self._controller = asyncio.ensure_future(controller.run())  # noqa: TID251  # `failure` tells
 
     def _told(self, event: Event) -> None:
@@ -80,6 +89,8 @@ class Processes:
             self._controller.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await self._controller
+        if self._port is not None:
+            await self._port.stop()
         await self._backend.stop_all(STOP_S)
         await self._ports.close()
         await self._numbers.close()
