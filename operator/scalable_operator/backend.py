@@ -54,7 +54,6 @@ class Written:
 
     statuses: dict[Key, tuple[str, objects.Object]] = field(default_factory=dict)
     config_maps: dict[Key, tuple[str, Record]] = field(default_factory=dict)
-    replicas: dict[Name, int] = field(default_factory=dict)
     marked: dict[tuple[Key, str], frozenset[str]] = field(default_factory=dict)
 
 
@@ -68,7 +67,7 @@ class _Looked:
 
 
 class KubernetesBackend:
-    """`Backend`. `heal` is run before a tick; `passed` is told after each."""
+    """`Backend`. `heal` is run before visits begin."""
 
     def __init__(
         self,
@@ -78,14 +77,12 @@ class KubernetesBackend:
         *,
         instance: str,
         clock: Callable[[], float] = time.monotonic,
-        passed: Callable[[], None] = lambda: None,
-        written: Callable[[str], None] = lambda _kind: None,
     ) -> None:
         self.kube, self.store, self.lease = kube, store, lease
         self.pacing, self.wrote = Pacing(), Written()
-        self.contested: dict[Name, str] = {}
         self.heal: Callable[[], Awaitable[None]] | None = None
-        self._instance, self._clock, self._passed, self._count = instance, clock, passed, written
+        self._instance, self._clock = instance, clock
+        self._apis: tuple[int, Mapping[Key, Api]] = (-1, {})
         self._claims: Mapping[Name, Key] = {}
         self._tokens: dict[Key, _Looked] = {}
         self._absent: dict[Name, _Looked] = {}
@@ -99,7 +96,6 @@ class KubernetesBackend:
         return self.lease.may_write()
 
     async def changed(self, timeout_s: float) -> set[Key]:
-        self._passed()
         found = await self.store.changed(timeout_s)
         if self.heal is not None and self.may_write():
             await self.heal()
@@ -109,22 +105,36 @@ class KubernetesBackend:
     # ------------------------------------------------------------------------------------------------------ observe
 
     def apis(self) -> Mapping[Key, Api]:
-        live = {key: record for key, record in self.store.apis.items() if not record.deleting}
-        self._forget(live)
-        self._claims = targets.claims(live)
-        return {key: self._api(record) for key, record in live.items()}
+        """Made anew when a record changed: the loop asks several times a second and object."""
+        if self._apis[0] != self.store.edition:
+            live = {key: record for key, record in self.store.apis.items() if not record.deleting}
+            self._forget(live)
+            self._claims = targets.claims(live)
+            self._apis = self.store.edition, {key: self._api(record) for key, record in live.items()}
+        return self._apis[1]
 
     def _api(self, record: ApiRecord) -> Api:
+        looked = self._tokens.get(record.uid)
         return Api(
             key=record.uid,
             name=record.name,
+            namespace=record.namespace,
             generation=record.generation,
             created_at=record.created_at,
             spec=record.spec,
             errors=record.errors,
             annotations=dict(record.annotations),
-            obstacle=self._obstacle(record),
+            conflict=self._conflict(record),
+            lost={c.name: self._absent[name].problem for c, name in targets.targets(record) if name in self._absent},
+            no_token=looked.problem if looked else "",
         )
+
+    def _conflict(self, record: ApiRecord) -> str:
+        for component, name in targets.targets(record):
+            winner = self.store.apis.get(self._claims.get(name, record.uid))
+            if winner is not None and winner.uid != record.uid:
+                return f"{component.name}: Deployment {name[1]} is managed by ScalableApi/{winner.name}"
+        return ""
 
     def fleet(self, api: Api) -> Fleet:
         record = self.store.apis.get(api.key)
@@ -138,35 +148,10 @@ class KubernetesBackend:
                 seen=deployment.version,
                 target=f"Deployment/{name[1]}",
                 updated=deployment.updated,
-                rivals=self._rivals(api, component.name, name),
+                rivals=targets.autoscalers(self.store, name),
                 pods=targets.pods_of(self.store, deployment),
             )
         return found
-
-    def _rivals(self, api: Api, component: str, name: Name) -> tuple[str, ...]:
-        asked = api.spec.component(component) if api.spec else None
-        auto = asked is not None and api.spec is not None and (asked.mode or api.spec.mode) == "Auto"
-        if not auto:
-            return ()
-        foreign = (self.contested[name],) if name in self.contested else ()
-        return (*targets.autoscalers(self.store, name), *foreign)
-
-    def _obstacle(self, record: ApiRecord) -> tuple[str, str] | None:
-        """The worst first: what a person has to put right."""
-        named = list(targets.targets(record))
-        for component, name in named:
-            if (winner := self._claims.get(name)) not in {None, record.uid} and winner in self.store.apis:
-                rival = self.store.apis[winner].name
-                return "Conflicted", f"{component.name}: Deployment/{name[1]} is managed by ScalableApi/{rival}"
-        for component, name in named:
-            if name not in self.store.deployments:
-                why = self._absent[name].problem if name in self._absent else "is not there"
-                return "TargetNotFound", f"{component.name}: Deployment/{name[1]} {why}"
-        if (looked := self._tokens.get(record.uid)) and looked.problem:
-            return "ControlTokenUnavailable", looked.problem
-        if message := self.pacing.denied(record.uid):
-            return "Denied", message
-        return None
 
     async def _look_for_targets(self) -> None:
         """A Deployment that the watch does not show: is it absent, or without our label?"""
@@ -180,12 +165,14 @@ class KubernetesBackend:
                 unlabelled = f"has no label {records.COMPONENT}"
                 problem = unlabelled if found.ok else "is not there" if found.code == 404 else found.message
                 self._absent[name] = _Looked(self._clock(), problem=problem)
+                self.store.edition += 1
 
     async def token(self, api: Api, *, refresh: bool) -> str:
         looked, record = self._tokens.get(api.key), self.store.apis.get(api.key)
         wanted = looked is None or refresh or (looked.problem and self._clock() - looked.at >= LOOK_AGAIN_S)
         if wanted and record is not None and record.spec is not None:
             self._tokens[api.key] = looked = await self._read_token(record)
+            self.store.edition += 1
         return looked.token if looked else ""
 
     async def _read_token(self, record: ApiRecord) -> _Looked:
@@ -281,7 +268,6 @@ class KubernetesBackend:
         call = lambda: self.kube.merge(place, body, manager=SCALE_MANAGER)  # noqa: E731
         answer = await self._write(key, f"scale {name[1]}", place, call)
         if isinstance(answer, Answer):
-            self.wrote.replicas[name] = replicas
             version = answer.body["metadata"]["resourceVersion"]
             self.store.put(replace(deployment, replicas=replicas, version=version, writers=(SCALE_MANAGER,)))
             return Done()
@@ -339,7 +325,6 @@ class KubernetesBackend:
         verb = "create" if kind == "event" else "patch"
         found = self.pacing.heard(self._clock(), (key, kind), outcome(answer, verb, place))
         if isinstance(found, Done):
-            self._count(kind.partition(" ")[0])
             log.info("written", kind=kind, path=place.path, epoch=self.epoch)
             return answer
         log.warning("not written", kind=kind, path=place.path, code=answer.code, message=answer.message)

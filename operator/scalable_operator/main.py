@@ -29,13 +29,13 @@ from scalable_operator.watcher import Watcher
 from services.controller.backend import Pod
 from services.controller.loop import Controller
 from services.controller.pods import Answer, HttpControlPorts
+from services.controller.prometheus import PrometheusServers
 from services.runtime import tasks
 from services.runtime.process import Runtime, run
 from services.runtime.settings import OperatorSettings
 from services.schema.snapshot import Snapshot
 
-LATE_S: Final = 15.0
-"""A leader whose last tick is older than this has stopped working."""
+LOOK_S: Final = 1.0
 
 
 class LeaderPorts(HttpControlPorts):
@@ -60,17 +60,13 @@ class Operator:
         self._hooks = fault(settings.fault_at)
         self._store = Store()
         self._leading = False
-        self._passed_at = 0.0
         self._life: asyncio.Task[None] | None = None
-        self._controller: asyncio.Task[None] | None = None
+        self._running: asyncio.Task[None] | None = None
         self._watcher: Watcher | None = None
         self._requests = rt.metrics.counter(
             "api_requests_total", "Requests to the API server", ("verb", "resource", "code")
         )
-        self._writes = rt.metrics.counter("writes_total", "Writes that were done, the Lease's apart", ("kind",))
         rt.metrics.gauge("leader", "1 while this process leads", lambda: float(self._leading))
-        rt.metrics.gauge("objects", "ScalableApis watched", lambda: float(len(self._store.apis)))
-        rt.metrics.gauge("pods", "Pods watched", lambda: float(len(self._store.pods)))
 
     async def start(self) -> int:
         """No data port. Raises OSError without a way to the API server."""
@@ -88,6 +84,17 @@ class Operator:
         self._lease = Lease(self._kube, settings.pod_namespace, identity)
         self._ports = LeaderPorts(self._lease)
         self._comparison = Comparison(self._kube, self._store, settings.watch_namespaces)
+        self._numbers = PrometheusServers(settings.prometheus_servers)
+        self._controller = Controller(
+            self._backend(),
+            self._ports,
+            version=settings.app_version,
+            numbers=self._numbers,
+            polls_per_second=settings.polls_per_second,
+            metrics=self._rt.metrics,
+        )
+        turns = "Turns of the Lease, as far as this process has led"
+        self._rt.metrics.counting("lease_transitions_total", turns, lambda: float(self._lease.epoch))
         self._life = tasks.spawn(self._live(), name="leader")
         return 0
 
@@ -107,14 +114,14 @@ class Operator:
     async def _control(self, keep: asyncio.Task[None]) -> None:
         compare = tasks.spawn(self._comparison.run(), name="compare")
         await self._comparison.filled.wait()
-        backend = self._backend()
-        loop = Controller(backend, self._ports, version=self._rt.settings.app_version)
-        self._passed_at = time.monotonic()
-        self._controller = tasks.spawn(loop.run(), name="controller")
-        await asyncio.wait({keep, compare, self._controller}, return_when=asyncio.FIRST_COMPLETED)
+        self._running = tasks.spawn(self._controller.run(), name="controller")
+        while not (keep.done() or compare.done() or self._running.done()):
+            await asyncio.wait({keep, compare, self._running}, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+            if self._controller.late():
+                self._end("no pass was finished for 15 s")
         if compare.done():
             self._end("the watch is behind")
-        if self._controller.done() and not self._controller.cancelled():
+        if self._running.done() and not self._running.cancelled():
             self._end("the loop ended")
         await tasks.stop(compare)
 
@@ -124,14 +131,9 @@ class Operator:
             self._store,
             self._lease,
             instance=self._rt.settings.instance_id,
-            passed=self._pass,
-            written=self._writes.inc,
         )
         backend.heal = Healing(backend).run
         return backend
-
-    def _pass(self) -> None:
-        self._passed_at = time.monotonic()
 
     def _end(self, why: str) -> NoReturn:
         """Nothing may be written any more, so nothing is tidied up."""
@@ -144,19 +146,19 @@ class Operator:
 
     async def close(self, within_s: float) -> None:
         """Finish the tick, let the Lease go."""
-        if self._controller is not None:
-            self._controller.cancel()
-            await asyncio.wait({self._controller}, timeout=within_s)
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait({self._running}, timeout=within_s)
         await self._lease.release()
         await tasks.stop(self._life)
         if self._watcher is not None:
             await self._watcher.stop()
         await self._ports.close()
+        await self._numbers.close()
         await self._kube.close()
 
     def checks(self) -> Mapping[str, bool]:
-        working = self._controller is None or time.monotonic() - self._passed_at < LATE_S
-        return {"caches": not self._leading or self._comparison.filled.is_set(), "passes": working}
+        return {"caches": not self._leading or self._comparison.filled.is_set()}
 
     def snapshot(self) -> Snapshot:
         return self._rt.snapshot(ready=all(self.checks().values()), in_flight=0)

@@ -57,11 +57,6 @@ class Pacing:
             del self._waits[subject]
         return answer
 
-    def denied(self, key: Key) -> str:
-        """What is refused to us about that object, '' = nothing."""
-        found = [w.answer.message for (k, _), w in self._waits.items() if k == key and isinstance(w.answer, Denied)]
-        return found[0] if found else ""
-
     def forget(self, key: Key) -> None:
         """The object is gone."""
         self._waits = {subject: wait for subject, wait in self._waits.items() if subject[0] != key}

@@ -28,7 +28,7 @@ Record = ApiRecord | DeploymentRecord | PodRecord | ConfigMapRecord | HpaRecord
 
 @dataclass(slots=True)
 class Store:
-    """Maps by namespace and name; `apis` by uid."""
+    """Maps by namespace and name; `apis` by uid. `edition` grows with every change."""
 
     apis: dict[Key, ApiRecord] = field(default_factory=dict)
     deployments: dict[Name, DeploymentRecord] = field(default_factory=dict)
@@ -38,6 +38,7 @@ class Store:
     ever_ready: set[str] = field(default_factory=set)
     dirty: set[Key] = field(default_factory=set)
     woken: asyncio.Event = field(default_factory=asyncio.Event)
+    edition: int = 0
     _labelled: dict[tuple[str, str, str], set[Name]] = field(default_factory=lambda: defaultdict(set))
     _in_namespace: dict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
 
@@ -45,6 +46,7 @@ class Store:
         """Keep it, unless a newer one is known (an answer to a write outruns its watch event); whom it concerns is dirty."""
         if self._older(record):
             return
+        self.edition += 1
         if isinstance(record, ApiRecord):
             self._put_api(record)
             return
@@ -61,6 +63,7 @@ class Store:
 
     def drop(self, record: Record) -> None:
         """It is gone."""
+        self.edition += 1
         name = (record.namespace, record.name)
         if isinstance(record, ApiRecord):
             self.apis.pop(record.uid, None)

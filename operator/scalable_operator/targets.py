@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from scalable_operator.records import ApiRecord, DeploymentRecord, Name, PodRecord
 from scalable_operator.store import Store
 from services.controller.backend import Key, Pod
-from services.schema.scalable_api import PATH_ORDER, Component, ScalableApiSpec
+from services.schema.scalable_api import PATH_ORDER, Component
 
 
 def targets(api: ApiRecord) -> Iterator[tuple[Component, Name]]:
@@ -28,13 +28,6 @@ def claims(apis: Mapping[Key, ApiRecord]) -> dict[Name, Key]:
         for _, name in targets(api):
             won.setdefault(name, api.uid)
     return won
-
-
-def scales(spec: ScalableApiSpec, component: Component) -> bool:
-    """Do we set its count: not in Recommend, not in Manual without a number."""
-    mode = component.mode or spec.mode
-    manual = spec.replicas if component.name == "api" else component.replicas
-    return mode == "Auto" or (mode == "Manual" and manual is not None)
 
 
 def autoscalers(store: Store, name: Name) -> tuple[str, ...]:

@@ -37,11 +37,9 @@ def test_what_is_denied_is_named_until_it_works() -> None:
     pacing = Pacing()
     pacing.heard(0, WHAT, Denied("patch pods: no"))
     assert pacing.blocked(DENIED_S - 1, WHAT) == Denied("patch pods: no")
-    assert pacing.denied("uid") == "patch pods: no"
-    assert pacing.denied("other") == ""
     assert pacing.blocked(DENIED_S, WHAT) is None
     pacing.heard(DENIED_S, WHAT, Done())
-    assert pacing.denied("uid") == ""
+    assert pacing.blocked(DENIED_S, WHAT) is None
 
 
 def test_a_gone_object_is_forgotten() -> None:

@@ -28,13 +28,6 @@ def test_the_older_one_has_it() -> None:
     assert targets.claims({"a": same, "u": OLD}) == {("n", "shop-api"): "a"}
 
 
-def test_who_scales() -> None:
-    """Manual without a number holds; Auto acts."""
-    for record, expected in ((OLD, True), (NEW, False)):
-        assert record.spec is not None
-        assert targets.scales(record.spec, record.spec.components[0]) is expected
-
-
 def test_autoscalers_are_named_with_their_owner() -> None:
     """Those of this Deployment in this namespace."""
     store = Store()
