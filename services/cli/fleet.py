@@ -65,3 +65,14 @@ async def explain(instance: Instance, component: str, body: Mapping[str, Any]) -
                 if not error.unreachable:
                     raise CliError("", f"{process.id} refuses to explain this", last, exit_code=REFUSED) from None
     raise CliError("", f"no {component} answers", last, "scalable-api status", UNREACHABLE)
+
+
+async def decisions(instance: Instance, name: str, namespace: str) -> dict[str, dict[str, Any]]:
+    """The controller's decisions of this second, by component."""
+    async with ControlClient(instance.controller_url, instance.token(), timeout_s=TIMEOUT_S) as control:
+        try:
+            found = await control.explain({"name": name, "namespace": namespace})
+        except ControlError as error:
+            why = clean("; ".join(error.errors))
+            raise CliError("", "the controller does not answer", why, "scalable-api status", UNREACHABLE) from None
+    return dict(found["components"])

@@ -11,9 +11,12 @@ import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from services.cli.errors import REFUSED, CliError
+
+CONTROLLER_FILE: Final = "controller.json"
+"""In the state folder: where the controller's own control port is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,14 @@ class Instance:
         except (OSError, ValueError):
             return []
         return list(found)
+
+    @property
+    def controller_url(self) -> str:
+        """The controller's own control port; '' while it has none."""
+        try:
+            return str(json.loads((self.state / CONTROLLER_FILE).read_text())["controlUrl"])
+        except (OSError, ValueError, KeyError):
+            return ""
 
     def object(self) -> dict[str, Any]:
         try:

@@ -134,13 +134,14 @@ def explain(
     identifier: Annotated[str | None, typer.Option(help="Ask as this identifier.")] = None,
     ip: Annotated[str | None, typer.Option(help="Ask as an anonymous client with this address.")] = None,
     cost: Annotated[int | None, typer.Option(help="Cost to reckon with.", min=0, max=1000)] = None,
+    live: Annotated[bool, typer.Option("--live", help="With scaling: the windows of this second.")] = False,
     output: Output = Format.table,
 ) -> None:
     """Why a component has the replicas it has, or what would happen to a request."""
     if subject == "scaling":
         from services.cli.commands.explain_scaling import run as run_scaling
 
-        _end(run_scaling(output, detail))
+        _end(run_scaling(output, detail, live=live))
     from services.cli.commands.explain_request import run
 
     if detail is None:

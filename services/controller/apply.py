@@ -31,13 +31,14 @@ AWAY: Final = frozenset({"draining", "disabled", "unhealthy"})
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One component at one tick."""
+    """One component at one tick. `stale`: uids of pods that do not enforce the tiers document that they should."""
 
     now_ms: int
     api: Api
     component: Component
     fleet: Fleet
     watch: Watch
+    stale: frozenset[str] = frozenset()
 
     @property
     def workload(self) -> Workload:
@@ -50,6 +51,8 @@ class Scene:
 
 async def carry_out(scene: Scene, decision: Decision, mind: Minded, hands: Hands) -> list[Event]:
     """One tick's part of the decision; returns what happened."""
+    if mind.claim.found is not None:
+        return await _put_back(scene, mind, hands)
     happened = await _check_leavers(scene, mind, hands)
     record = decision.record
     if record.final > record.committed:
@@ -58,6 +61,14 @@ async def carry_out(scene: Scene, decision: Decision, mind: Minded, hands: Hands
         happened += _fewer(scene, record, mind)
     happened += await _move_victims(scene, mind, hands)
     return happened
+
+
+async def _put_back(scene: Scene, mind: Minded, hands: Hands) -> list[Event]:
+    """Somebody wrote another number over ours: ours again; the next tick decides."""
+    name, ours = scene.component.name, mind.claim.replicas
+    message = f"{name}: somebody wrote {mind.claim.found} replicas over {ours}; put back"
+    await _scale(scene, ours, mind, hands)
+    return [Event("Warning", "ReplicasOverwritten", message, name)]
 
 
 async def _more(scene: Scene, record: Record, mind: Minded, hands: Hands) -> list[Event]:
@@ -72,7 +83,7 @@ async def _more(scene: Scene, record: Record, mind: Minded, hands: Hands) -> lis
             mind.memory = autoscale.changed(mind.memory, scene.now_ms, len(names))
             happened.append(Event("Normal", "Undrained", f"{', '.join(names)} serve again", scene.component.name))
         wanted -= len(names)
-    if wanted > 0 and await _scale(scene, scene.workload.replicas + wanted, hands):
+    if wanted > 0 and await _scale(scene, scene.workload.replicas + wanted, mind, hands):
         mind.memory = autoscale.changed(mind.memory, scene.now_ms, wanted)
         mind.scaled_at_ms = scene.now_ms
         happened.append(Event("Normal", "ScaledUp", sentence(scene.component.name, record), scene.component.name))
@@ -105,6 +116,7 @@ def _candidate(scene: Scene, pod: Pod) -> victims.Candidate:
         ready=pod.ready,
         running=pod.phase == "Running" and (pod.ready or pod.starting),
         in_flight=snapshot.in_flight if snapshot else 0,
+        tiers_stale=pod.uid in scene.stale,
         siblings=sum(other.node == pod.node for other in scene.workload.pods) - 1,
         restarts=pod.restarts,
         started_at_ms=pod.started_at_ms,
@@ -123,7 +135,7 @@ async def _move_victims(scene: Scene, mind: Minded, hands: Hands) -> list[Event]
         return happened
     name = scene.component.name
     marked = await hands.backend.mark_victims(scene.api, name, frozenset(empty))
-    if isinstance(marked, Done | Unchanged) and await _scale(scene, scene.workload.replicas - len(empty), hands):
+    if isinstance(marked, Done | Unchanged) and await _scale(scene, scene.workload.replicas - len(empty), mind, hands):
         mind.scaled_at_ms = scene.now_ms
         for uid in empty:
             mind.victims[uid].leaving_ms = scene.now_ms
@@ -213,9 +225,12 @@ async def _check_leavers(scene: Scene, mind: Minded, hands: Hands) -> list[Event
     return happened
 
 
-async def _scale(scene: Scene, replicas: int, hands: Hands) -> bool:
-    outcome = await hands.backend.scale(scene.api, scene.component.name, replicas, scene.workload.seen)
-    return isinstance(outcome, Done)
+async def _scale(scene: Scene, replicas: int, mind: Minded, hands: Hands) -> bool:
+    seen = scene.workload.seen
+    done = isinstance(await hands.backend.scale(scene.api, scene.component.name, replicas, seen), Done)
+    if done:
+        mind.claim.wrote(replicas, seen)
+    return done
 
 
 def sentence(name: str, record: Record) -> str:

@@ -22,7 +22,12 @@ Key = str
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """A `ScalableApi`. `spec` is the last accepted one, None if there never was one; `errors` are the newest text's."""
+    """A `ScalableApi`. `spec` is the last accepted one, None if there never was one; `errors` are the newest text's.
+
+    `conflict`: another object has our workload and came first; nothing is done then. `outdated`: why what is installed
+    (the CRD) is too old for this controller. `lost`: component → why its workload is not there. `no_token`: why the
+    control token cannot be had.
+    """
 
     key: Key
     name: str
@@ -30,6 +35,11 @@ class Api:
     created_at: str
     spec: ScalableApiSpec | None
     errors: tuple[str, ...] = ()
+    conflict: str = ""
+    outdated: str = ""
+    namespace: str = ""
+    lost: Mapping[str, str] = field(default_factory=dict)
+    no_token: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from services.controller.backend import Api
 from services.controller.facts import Facts, History
+from services.controller.notices import notices
 from services.core import circuits
-from services.schema.scalable_api import ScalableApiSpec
+from services.schema.scalable_api import PATH_ORDER, Component, ScalableApiSpec
 from services.schema.status import ComponentStatus, Status, Truth
 
 DEADLINE_MS: Final = 600_000
 DISABLED: Final = ("scalableapi.io/reconcile", "disabled")
-WORKER_NOTICE: Final = "component worker: this version runs no worker; nothing is started for it"
 _LIMITED: Final[Mapping[str, str]] = {
     "AtMaximum": "TooManyReplicas",
+    "ScheduleCap": "TooManyReplicas",
+    "BudgetCapped": "BudgetCapped",
     "StartsPending": "StartsPending",
     "RolloutInProgress": "RolloutInProgress",
     "PolicyLimited": "PolicyLimit",
@@ -25,8 +28,12 @@ _LIMITED: Final[Mapping[str, str]] = {
     "Stabilized": "Stabilized",
     "Settling": "Settling",
     "AtMinimum": "TooFewReplicas",
+    "ScheduleFloor": "TooFewReplicas",
 }
 """A decision's reason → the condition's, the worst first: the worst component is named."""
+
+STALLS: Final[Mapping[str, str]] = {"Invalid": "SpecInvalid", "Conflicted": "Conflicted", "Denied": "Denied"}
+"""Accepted's reasons for which only a person helps."""
 
 Finding = tuple[str, Truth, str, str]
 
@@ -46,9 +53,10 @@ def conditions(facts: Facts, status: Status, history: History) -> list[Finding]:
         _degraded(facts),
     ]
     bad = next((f for f in (accepted, available, tiers) if f[1] == "False"), None)
-    stalled = accepted[1] == "False" and accepted[2] == "Invalid"
-    found.append(("Stalled", "True", "SpecInvalid", accepted[3]) if stalled else ("Stalled", "False", "Proceeding", ""))
-    reasons = {"Accepted": "SpecInvalid", "Available": "ComponentsNotReady", "TiersEnforced": "TiersNotEnforced"}
+    why = STALLS.get(accepted[2])
+    found.append(("Stalled", "True", why, accepted[3]) if why else ("Stalled", "False", "Proceeding", ""))
+    refused = "Conflicted" if accepted[2] == "Conflicted" else "SpecInvalid"
+    reasons = {"Accepted": refused, "Available": "ComponentsNotReady", "TiersEnforced": "TiersNotEnforced"}
     ready: Finding = ("Ready", "True", "AllComponentsReady", _ready_message(status))
     if bad:
         ready = ("Ready", "False", reasons[bad[0]], bad[3])
@@ -62,10 +70,32 @@ def _ready_message(status: Status) -> str:
 def _accepted(facts: Facts) -> Finding:
     if facts.api.errors:
         return ("Accepted", "False", "Invalid", facts.api.errors[0])
-    if facts.token_refused:
-        return ("Accepted", "False", "ControlTokenUnavailable", "a control port refuses our token")
-    spec = facts.api.spec
-    return ("Accepted", "True", "Accepted", WORKER_NOTICE if spec and spec.component("worker") else "")
+    spec, conflicts = facts.api.spec, [f"{name}: {who}" for name, who in facts.rivals.items()]
+    if facts.api.conflict or conflicts:
+        return ("Accepted", "False", "Conflicted", facts.api.conflict or "; ".join(conflicts))
+    lost = [c for c in spec.components if c.name in PATH_ORDER and c.name not in facts.fleet] if spec else []
+    if lost:
+        return ("Accepted", "False", "TargetNotFound", "; ".join(_lost(facts.api, c) for c in lost))
+    if facts.api.no_token or facts.token_refused:
+        return (
+            "Accepted",
+            "False",
+            "ControlTokenUnavailable",
+            facts.api.no_token or "a control port refuses our token",
+        )
+    if facts.denied:
+        return ("Accepted", "False", "Denied", "; ".join(facts.denied))
+    if facts.api.outdated or facts.old_pods:
+        old = f"older than the version before this one: {', '.join(facts.old_pods)}"
+        return ("Accepted", "False", "UnsupportedVersion", facts.api.outdated or old)
+    return ("Accepted", "True", "Accepted", "; ".join(notices(spec)) if spec else "")
+
+
+def _lost(api: Api, component: Component) -> str:
+    target = component.target_ref.name if component.target_ref else None
+    name = target or f"{api.name}-{component.name}"
+    why = f"is not there, or has no label scalableapi.io/component: {component.name}"
+    return f"Deployment {name} {api.lost.get(component.name, why)}"
 
 
 def _available(facts: Facts, status: Status) -> Finding:
@@ -90,6 +120,9 @@ def _progressing(facts: Facts, status: Status, history: History) -> Finding:
         component = moving[0]
         up = component.desired > component.current or component.starting
         return ("Progressing", "True", "ScalingUp" if up else "ScalingDown", f"{component.name} {cell(component)}")
+    rolling = [name for name, workload in facts.fleet.items() if not workload.updated]
+    if rolling:
+        return ("Progressing", "True", "RollingOut", ", ".join(rolling))
     if rotating:
         return ("Progressing", "True", "Rotating", f"{facts.acked} of {facts.live} have acknowledged")
     return ("Progressing", "False", "Settled", "")
@@ -102,6 +135,8 @@ def _scaling_active(facts: Facts) -> Finding:
             return ("ScalingActive", "False", "FallbackActive", f"{name}: no metric can be read")
         if record.metrics and all(metric.missing for metric in record.metrics):
             return ("ScalingActive", "False", "MetricsUnavailable", f"{name}: no metric can be read")
+        if record.inputs.conflicted:
+            return ("ScalingActive", "False", "Conflicted", f"{name}: {facts.rivals.get(name, '')}")
         if record.reason == "Paused":
             return ("ScalingActive", "False", "Paused", f"{name} is paused")
     if not auto and facts.decisions:
@@ -172,6 +207,9 @@ def _degraded(facts: Facts) -> Finding:
         return ("Degraded", "True", "StoreDegraded", "a gateway limits without its store")
     if facts.unreachable:
         return ("Degraded", "True", "PodsUnreachable", ", ".join(facts.unreachable))
+    blind = [n for n, d in facts.decisions.items() if any(m.missing for m in d.record.metrics)]
+    if blind:
+        return ("Degraded", "True", "PartialObservation", f"a metric is missing: {', '.join(blind)}")
     return ("Degraded", "False", "AsExpected", "")
 
 

@@ -5,15 +5,19 @@ No arithmetic of scaling is here; `core.demand` and `core.autoscale` have it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from services.controller.backend import Fleet
+from services.controller.budgets import Purse
 from services.controller.observe import Watch, counts, readings
+from services.controller.overwrites import Claim
+from services.controller.prometheus import Name
+from services.controller.timetable import Timetable, timetable
 from services.core import autoscale
 from services.core.autoscale import Decision, Memory, Ring, Rules, Window
-from services.core.demand import RATIO_TYPES, Demand, demand
+from services.core.demand import RATIO_TYPES, Demand, Reading, demand
 from services.schema.scalable_api import (
     PATH_ORDER,
     Component,
@@ -53,22 +57,24 @@ class Minded:
 
     memory: Memory
     rings: dict[str, Ring] = field(default_factory=dict)
-    shape: tuple[tuple[str, str], ...] = ()
+    shape: tuple[object, ...] = ()
     victims: dict[str, Victim] = field(default_factory=dict)
     scaled_at_ms: int = -1_000_000
+    table: Timetable | None = None
+    claim: Claim = field(default_factory=Claim)
 
 
-def rules_of(spec: ScalableApiSpec, component: Component) -> Rules:
-    """The component's part of the spec, in the core's units."""
+def rules_of(spec: ScalableApiSpec, component: Component, table: Timetable, budget_cap: int | None = None) -> Rules:
+    """The component's part of the spec, in the core's units, with the bounds that hold now."""
     behavior, fallback = component.behavior, component.fallback
     higher = fallback.behavior == "HoldOrHigher"
     return Rules(
         metrics=tuple(
-            autoscale.Metric(m.name, "ratio" if m.type in RATIO_TYPES else "sum", target_milli(m.target))
+            autoscale.Metric(m.name, "ratio" if _averaged(m) else "sum", target_milli(m.target))
             for m in metrics_of(component)
         ),
-        minimum=component.min_replicas,
-        maximum=component.max_replicas,
+        minimum=table.bounds.minimum,
+        maximum=table.bounds.maximum,
         mode=component.mode or spec.mode,
         manual_replicas=spec.replicas if component.name == "api" else component.replicas,
         paused_up=spec.paused.scale_up,
@@ -80,7 +86,13 @@ def rules_of(spec: ScalableApiSpec, component: Component) -> Rules:
         down=_side(behavior.scale_down),
         fallback_after_ms=duration_ms(fallback.after),
         fallback_replicas=fallback.replicas if higher else None,
+        scheduled=table.scheduled,
+        budget_cap=budget_cap,
     )
+
+
+def _averaged(metric: Metric) -> bool:
+    return metric.prometheus.kind == "Ratio" if metric.prometheus else metric.type in RATIO_TYPES
 
 
 def _side(side: ScaleUp | ScaleDown) -> autoscale.Side:
@@ -99,6 +111,9 @@ def decide_all(
     fleet: Fleet,
     watch: Watch,
     minded: dict[str, Minded],
+    *,
+    purse: Purse | None = None,
+    fetched: Mapping[Name, float] | None = None,
 ) -> dict[str, Decision]:
     """A decision for every component that has a workload, in path order. Fills the windows, updates the memories."""
     decisions: dict[str, Decision] = {}
@@ -109,17 +124,36 @@ def decide_all(
         mind = minded.setdefault(name, Minded(Memory(now_ms)))
         callers = readings(now_ms, fleet.get(PATH_ORDER[position - 1]), watch) if position else []
         pods = readings(now_ms, workload, watch)
-        values = {m.name: demand(m.type, pods, callers, target_milli(m.target)) for m in metrics_of(component)}
+        values = {m.name: _value(name, m, pods, callers, fetched or {}) for m in metrics_of(component)}
         windows = _windows(now_ms, component, values, mind)
-        seen = counts(now_ms, workload, watch, frozenset(mind.victims))
-        decision = autoscale.decide(now_ms, seen, windows, rules_of(spec, component), mind.memory)
+        mode = component.mode or spec.mode
+        number = spec.replicas if name == "api" else component.replicas
+        mind.claim.look(now_ms, workload, ours=mode == "Auto" or (mode == "Manual" and number is not None))
+        contested = bool(mode == "Auto" and workload.rivals) or mind.claim.contested
+        seen = replace(counts(now_ms, workload, watch, frozenset(mind.victims)), conflicted=contested)
+        mind.table = timetable(now_ms, component, mind.table)
+        rules = rules_of(spec, component, mind.table, purse.cap(name, decisions) if purse else None)
+        decision = autoscale.decide(now_ms, seen, windows, rules, mind.memory)
         mind.memory = decision.memory
         decisions[name] = decision
     return decisions
 
 
+def _value(
+    name: str, metric: Metric, pods: Sequence[Reading], callers: Sequence[Reading], fetched: Mapping[Name, float]
+) -> Demand:
+    if metric.prometheus is None:
+        return demand(metric.type, pods, callers, target_milli(metric.target))
+    found = fetched.get((name, metric.name))
+    milli = round(1000 * found) if found is not None else 0
+    return Demand(milli, milli, fresh=int(found is not None), ready=1, missing=found is None)
+
+
 def _windows(now_ms: int, component: Component, values: Mapping[str, Demand], mind: Minded) -> dict[str, Window]:
-    shape = (("stable", component.behavior.stable_window), *((m.name, m.type) for m in metrics_of(component)))
+    shape = (
+        ("stable", component.behavior.stable_window),
+        *((m.name, m.type, m.prometheus) for m in metrics_of(component)),
+    )
     if shape != mind.shape:  # another metric of the same name, or another span: its past means nothing
         mind.shape, mind.rings = shape, {}
     windows = {}

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.controller.backend import Api, Fleet, Record
+from services.controller.budgets import Purse
+from services.controller.timetable import Timetable
 from services.core import circuits
 from services.core.autoscale import Decision
 from services.schema.status import CanaryTiers, Change, LastDecision, ShadowTiers
@@ -42,3 +44,8 @@ class Facts:
     version: str
     canary: CanaryTiers | None = None
     shadow: ShadowTiers | None = None
+    tables: Mapping[str, Timetable] = field(default_factory=dict)
+    purse: Purse | None = None
+    rivals: Mapping[str, str] = field(default_factory=dict)
+    denied: Sequence[str] = ()
+    old_pods: Sequence[str] = ()

@@ -5,6 +5,8 @@ Both note what was asked, in order. The controller's tests run on them in virtua
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -43,6 +45,7 @@ class FakeBackend:
         self.writes: list[str] = []
         self.control_urls: dict[str, str] = {}
         self.dirty: set[Key] = set()
+        self._touched = asyncio.Event()
         self.now_ms = 0
         self._start_ready = start_ready
         self._number = 0
@@ -52,11 +55,19 @@ class FakeBackend:
         self.workloads[component] = Workload(replicas, "1", f"Fake/{component}")
         self._follow(component)
 
+    def touch(self, *keys: Key) -> None:
+        """Those changed: `changed` answers."""
+        self.dirty |= set(keys)
+        self._touched.set()
+
     def may_write(self) -> bool:
         return True
 
     async def changed(self, timeout_s: float) -> set[Key]:
-        del timeout_s
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._touched.wait()
+        self._touched.clear()
         found, self.dirty = self.dirty, set()
         return found
 
@@ -85,6 +96,8 @@ class FakeBackend:
 
     async def mark_victims(self, api: Api, component: str, pods: frozenset[str]) -> Outcome:
         del api
+        if self.marked.get(component, frozenset()) == pods:
+            return Unchanged()
         self.writes.append(f"mark {component} {','.join(sorted(pods))}")
         self.marked[component] = pods
         return Done()
@@ -137,11 +150,14 @@ class FakePorts:
         self.draining: set[str] = set()
         self.calls: list[str] = []
         self.unauthorized = False
+        self.polled = 0
         self._seq = 0
 
     async def poll(self, pods: Iterable[Pod], token: str) -> Polled:
         del token
         self._seq += 1
+        pods = list(pods)
+        self.polled = len(pods)
         answering = [pod for pod in pods if pod.name not in self.mute]
         return Polled({pod.uid: self._snapshot(pod.name) for pod in answering}, self.unauthorized)
 

@@ -17,14 +17,24 @@ from services.schema.snapshot import Snapshot
 
 FRESH_MS: Final = 3000
 STUCK_MS: Final = 60_000
+Ages = tuple[int, int]
+"""(believed for, new for), in ms."""
+NO_AGES: Final[Mapping[str, Ages]] = {}
+
+
+def ages(interval_ms: int, rounds: int) -> Ages:
+    """Of a pod that is asked at least once in `rounds` visits, `interval_ms` apart."""
+    return FRESH_MS * interval_ms // 1000 * rounds, (3 if rounds == 1 else 1) * interval_ms + interval_ms // 2
 
 
 @dataclass(slots=True)
 class Seen:
-    """The last snapshot of a pod, and when its seq last advanced."""
+    """The last snapshot of a pod, and when its seq last advanced; it is believed for `good_ms`, new for `new_ms`."""
 
     snapshot: Snapshot
     at_ms: int
+    good_ms: int = FRESH_MS
+    new_ms: int = FRESH_MS
 
 
 @dataclass(slots=True)
@@ -34,12 +44,14 @@ class Watch:
     seen: dict[str, Seen] = field(default_factory=dict)
     was_ready: set[str] = field(default_factory=set)
 
-    def take(self, now_ms: int, snapshots: Mapping[str, Snapshot], live: Iterable[str]) -> None:
-        """Note what came in; forget pods that are not `live` any more."""
+    def take(
+        self, now_ms: int, snapshots: Mapping[str, Snapshot], live: Iterable[str], ages: Mapping[str, Ages] = NO_AGES
+    ) -> None:
+        """Note what came in; forget pods that are not `live` any more. `ages`: of pods that are not asked each second."""
         for uid, snapshot in snapshots.items():
             before = self.seen.get(uid)
             if before is None or snapshot.seq != before.snapshot.seq:
-                self.seen[uid] = Seen(snapshot, now_ms)
+                self.seen[uid] = Seen(snapshot, now_ms, *ages.get(uid, (FRESH_MS, FRESH_MS)))
         keep = set(live)
         self.seen = {uid: seen for uid, seen in self.seen.items() if uid in keep}
         self.was_ready &= keep
@@ -47,7 +59,12 @@ class Watch:
     def fresh(self, now_ms: int, uid: str) -> Snapshot | None:
         """The pod's snapshot, if it may be believed now."""
         seen = self.seen.get(uid)
-        return seen.snapshot if seen and now_ms - seen.at_ms <= FRESH_MS else None
+        return seen.snapshot if seen and now_ms - seen.at_ms <= seen.good_ms else None
+
+    def new(self, now_ms: int, uid: str) -> bool:
+        """Is it of the latest visit, where not all pods are asked at each?"""
+        seen = self.seen.get(uid)
+        return seen is not None and now_ms - seen.at_ms <= seen.new_ms
 
     def newly_ready(self, now_ms: int, pods: Iterable[Pod]) -> tuple[int, ...]:
         """How long those took that are ready for the first time: the learned start-to-ready time."""
@@ -77,7 +94,6 @@ def counts(now_ms: int, workload: Workload, watch: Watch, victims: frozenset[str
         replicas=workload.replicas,
         stuck=any(now_ms - pod.started_at_ms > STUCK_MS for pod in (*starting, *pending)),
         rollout=not workload.updated,
-        conflicted=bool(workload.rivals),
         start_times_ms=watch.newly_ready(now_ms, staying),
     )
 
@@ -86,13 +102,14 @@ def readings(now_ms: int, workload: Workload | None, watch: Watch) -> list[Readi
     """What each ready pod that stays says about its load. A draining one still serves, so it counts too."""
     pods = [pod for pod in (workload.pods if workload else ()) if not pod.deleting]
     serving = [pod for pod in pods if pod.ready or is_draining(pod, watch, now_ms)]
-    return [_reading(watch.fresh(now_ms, pod.uid)) for pod in serving]
+    return [_reading(watch.fresh(now_ms, pod.uid), new=watch.new(now_ms, pod.uid)) for pod in serving]
 
 
-def _reading(snapshot: Snapshot | None) -> Reading:
+def _reading(snapshot: Snapshot | None, *, new: bool) -> Reading:
     if snapshot is None:
         return Reading(fresh=False)
     return Reading(
+        new=new,
         in_flight=snapshot.in_flight,
         rps=snapshot.rps,
         p50_ms=snapshot.latency.p50,

@@ -1,7 +1,8 @@
 """The pods' control ports: read every snapshot, push a document, drain one (contract.md §1.11).
 
-All calls of a tick run side by side, 32 at a time, over one connection pool; an answer that does not come within its
-second is no answer. `ControlPorts` is the seam: the loop's tests put a scripted one in its place.
+Polls run side by side over one connection pool, at most as many as it has connections, and end 700 ms after the tick
+began, whoever waits; of pushes and drains 32 at a time, and an answer that does not come within its second is none.
+`ControlPorts` is the seam: the loop's tests put a scripted one in its place.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Final, Protocol, TypeVar
 
 import httpx
 
-from services.controller.backend import Backend, Pod
+from services.controller.backend import Pod
+from services.controller.writes import Writer
 from services.runtime.http_client import ControlClient, ControlError, client
 from services.schema.snapshot import Snapshot
 
@@ -67,7 +69,7 @@ class ControlPorts(Protocol):
 class Hands:
     """What acting needs: the home, the pods' control ports, and the way in."""
 
-    backend: Backend
+    backend: Writer
     ports: ControlPorts
     token: str
 
@@ -77,19 +79,24 @@ class HttpControlPorts:
 
     def __init__(self) -> None:
         self._http: httpx.AsyncClient = client(timeout_s=CALL_S, connections=CONNECTIONS)
-        self._slots = asyncio.Semaphore(PARALLEL)
+        self._calls, self._polls = asyncio.Semaphore(PARALLEL), asyncio.Semaphore(CONNECTIONS)
 
     async def close(self) -> None:
         await self._http.aclose()
 
     async def poll(self, pods: Iterable[Pod], token: str) -> Polled:
+        until = asyncio.get_running_loop().time() + POLL_S
+
         async def one(pod: Pod) -> Snapshot | int:
             try:
-                return await self._client(pod, token, POLL_S).snapshot()
+                async with asyncio.timeout_at(until):
+                    return await self._client(pod, token, POLL_S).snapshot()
             except ControlError as error:
                 return error.status
+            except TimeoutError:
+                return 0
 
-        found = await self._each(pods, one)
+        found = await self._each(pods, one, self._polls)
         snapshots = {uid: answer for uid, answer in found.items() if isinstance(answer, Snapshot)}
         return Polled(snapshots, unauthorized=httpx.codes.UNAUTHORIZED in found.values())
 
@@ -116,9 +123,11 @@ class HttpControlPorts:
     def _client(self, pod: Pod, token: str, timeout_s: float, epoch: int | None = None) -> ControlClient:
         return ControlClient(pod.control_url, token, http=self._http, epoch=epoch, timeout_s=timeout_s)
 
-    async def _each(self, pods: Iterable[Pod], ask: Callable[[Pod], Awaitable[T]]) -> dict[str, T]:
+    async def _each(
+        self, pods: Iterable[Pod], ask: Callable[[Pod], Awaitable[T]], slots: asyncio.Semaphore | None = None
+    ) -> dict[str, T]:
         async def limited(pod: Pod) -> T:
-            async with self._slots:
+            async with slots or self._calls:
                 return await ask(pod)
 
         asked = [pod for pod in pods if pod.control_url]

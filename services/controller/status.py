@@ -52,6 +52,7 @@ def build(facts: Facts, before: Status, history: History) -> Status:
         components=components,
         tiers=_tiers(facts),
         circuits=_circuits(facts.circuits),
+        budget=facts.purse.status(facts.decisions) if facts.purse else None,
     )
     found = conditions(facts, status, history)
     return trimmed(status.model_copy(update={"conditions": _timed(facts, found, before)}))
@@ -79,6 +80,7 @@ def turned(status: Status) -> tuple[object, ...]:
         status.tiers.active_hash,
         status.tiers.pods.acked,
         tuple((c.name, c.desired, c.current, c.ready, c.draining, c.in_panic) for c in status.components),
+        status.budget.state if status.budget else "",
     )
 
 
@@ -109,6 +111,7 @@ def _component(facts: Facts, spec: ScalableApiSpec | None, name: str, history: H
         min=record.inputs.minimum,
         max=record.inputs.maximum,
         last_scale_time=changes[0].time if changes else None,
+        next_schedule=table.next if (table := facts.tables.get(name)) else None,
         last_decision=history.last.get(name),
         decisions=changes,
     )
@@ -268,6 +271,7 @@ def _summary(facts: Facts, components: Sequence[ComponentStatus]) -> Summary:
         api=cells.get("api", "-"),
         tiers=f"{revision} {facts.acked}/{facts.live}",
         circuits="unknown" if found.blind else opened,
+        budget=facts.purse.cell if facts.purse else "-",
         paused=",".join(paused) or "-",
     )
 

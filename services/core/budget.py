@@ -3,7 +3,7 @@
 `Line` says how much was used at a moment and how fast it grows; between two changes of the fleet nothing has to be
 written. Amounts are weighted replica-milliseconds, whole numbers, so that adding them up never drifts.
 
-The controller's record can keep a `Line`, but nothing advances it yet: a manifest's `budget` changes nothing.
+Caller: controller.budgets, once a tick; the controller's record keeps the `Line`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ Caller: controller.decide, once a tick and metric.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 RATIO_TYPES = frozenset({"P95Latency", "LoopLag"})
@@ -21,9 +21,13 @@ SNAPSHOT_TYPES = RATIO_TYPES | {"InFlight", "RPS", "CPU"}
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One ready pod's snapshot; `fresh` False = none that counts. Latencies in ms, cpu in percent of a core."""
+    """One ready pod's snapshot; `fresh` False = none that counts. Latencies in ms, cpu in percent of a core.
+
+    `new` False: of an earlier visit, as not all pods are asked at each.
+    """
 
     fresh: bool = True
+    new: bool = True
     in_flight: float = 0.0
     rps: float = 0.0
     p50_ms: float = 0.0
@@ -52,22 +56,44 @@ def demand(kind: str, pods: Sequence[Reading], callers: Sequence[Reading], targe
     if kind not in SNAPSHOT_TYPES:
         return Demand(0, 0, len(fresh), len(pods), missing=True)
     seen = [caller for caller in callers if caller.fresh]
-    value = _ratio(kind, fresh) if kind in RATIO_TYPES else _sum(kind, fresh, seen)
+    value = _ratio(kind, _new(fresh)) if kind in RATIO_TYPES else _sum(kind, pods, callers)
     if not fresh or 2 * len(fresh) < len(pods) or not _sane(fresh, seen) or not math.isfinite(value):
         return Demand(0, 0, len(fresh), len(pods), missing=True)
     low = round(value * 1000)
-    unseen = 0 if kind in RATIO_TYPES else len(pods) - len(fresh) + len(callers) - len(seen)
+    unseen = 0 if kind in RATIO_TYPES else _unseen(pods) + _unseen(callers)
     return Demand(low, low + unseen * target_milli, len(fresh), len(pods))
+
+
+def _new(readings: Sequence[Reading]) -> list[Reading]:
+    """The latest of the fresh ones; where none is new, all."""
+    fresh = [reading for reading in readings if reading.fresh]
+    return [reading for reading in fresh if reading.new] or fresh
+
+
+def _sampled(readings: Sequence[Reading]) -> bool:
+    return any(reading.fresh and not reading.new for reading in readings)
+
+
+def _unseen(readings: Sequence[Reading]) -> int:
+    """How many may carry anything; of a sample's rest the mean is known."""
+    return 0 if _sampled(readings) else sum(not reading.fresh for reading in readings)
+
+
+def _total(readings: Sequence[Reading], field: Callable[[Reading], float]) -> float:
+    """The sum over all: what is there, or, of a sample, its mean times all."""
+    found = _new(readings)
+    total = math.fsum(field(reading) for reading in found)
+    return total * len(readings) / len(found) if _sampled(readings) else total
 
 
 def _sum(kind: str, pods: Sequence[Reading], callers: Sequence[Reading]) -> float:
     if kind == "CPU":
-        return math.fsum(pod.cpu for pod in pods)
-    turned_away = math.fsum([*(pod.shed_rps for pod in pods), *(caller.refused_rps for caller in callers)])
+        return _total(pods, lambda pod: pod.cpu)
+    turned_away = _total(pods, lambda pod: pod.shed_rps) + _total(callers, lambda caller: caller.refused_rps)
     if kind == "RPS":
-        return math.fsum(pod.rps for pod in pods) + turned_away
-    waiting = math.fsum(caller.queue_depth for caller in callers)
-    return math.fsum(pod.in_flight for pod in pods) + waiting + turned_away * _median_ms(pods) / 1000
+        return _total(pods, lambda pod: pod.rps) + turned_away
+    waiting = _total(callers, lambda caller: caller.queue_depth)
+    return _total(pods, lambda pod: pod.in_flight) + waiting + turned_away * _median_ms(_new(pods)) / 1000
 
 
 def _ratio(kind: str, pods: Sequence[Reading]) -> float:

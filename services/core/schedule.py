@@ -7,7 +7,7 @@ suffices when both are restricted. Five fields of numbers, lists, ranges and ste
 By hand because core is standard library only, and none of the cron packages has these rules for both DST edges. The
 zone comes in as a `tzinfo`: reading the time zone database is the caller's.
 
-The controller does not call this yet: a manifest's `schedule` is checked for shape and kept, and changes nothing.
+Callers: schema.meaning, which names a cron that cannot be read; controller.timetable, when an edge passes.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import binascii
 import importlib.metadata
 import ipaddress
 import re
+import secrets
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -140,6 +141,20 @@ def _networks(value: object) -> object:
     return tuple(ipaddress.ip_network(part, strict=False) for part in parts) if isinstance(parts, tuple) else value
 
 
+def _servers(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    servers: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in value.split(","))):
+        name, _, url = part.partition("=")
+        if re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", name) is None or not re.match(r"https?://[^/]", url):
+            raise ValueError("must be NAME=URL pairs such as default=http://prometheus:9090")
+        if name in servers:
+            raise ValueError(f"names {name!r} twice")
+        servers[name] = url
+    return servers
+
+
 def _host_name() -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:64] or "localhost"
 
@@ -153,6 +168,7 @@ def _version() -> str:
 
 Csv = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Sources = Annotated[Csv, AfterValidator(_sources)]
+Servers = Annotated[Mapping[str, str], BeforeValidator(_servers)]
 Secret = Annotated[str, AfterValidator(_not_default)]
 Secrets = Annotated[tuple[bytes, ...], BeforeValidator(_secrets), Field(min_length=1, repr=False)]
 Peppers = Annotated[tuple[tuple[int, bytes], ...], BeforeValidator(_peppers), Field(min_length=1, repr=False)]
@@ -288,7 +304,31 @@ class ApiSettings(Settings, _Redis, _Database):
     session_idle_ttl: Positive = 28_800
 
 
-PROCESSES: Final[tuple[type[Settings], ...]] = (GatewaySettings, BalancerSettings, ApiSettings)
+class ControllerSettings(Settings):
+    component: ClassVar[str] = "controller"
+
+    prometheus_servers: Servers = {}  # NAME=URL,… for metrics of type Prometheus; a manifest writes the name
+    polls_per_second: Positive = 500
+
+
+class OperatorSettings(ControllerSettings):
+    component: ClassVar[str] = "operator"
+
+    control_token: Secret = Field(default_factory=secrets.token_urlsafe, repr=False)  # unset: nobody may call
+    drain_delay_seconds: Seconds = 0  # no requests to lead elsewhere
+    drain_seconds: Seconds = 2
+    pod_namespace: str = "default"
+    watch_namespaces: Csv = ()  # unset: all
+    fault_at: str = ""  # tests: scalable_operator/faults.py
+
+
+PROCESSES: Final[tuple[type[Settings], ...]] = (
+    GatewaySettings,
+    BalancerSettings,
+    ApiSettings,
+    ControllerSettings,
+    OperatorSettings,
+)
 PARTS: Final = frozenset(
     {"REDIS_HOST", "REDIS_PORT", "POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD"}
 )

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 from services.schema.component import Component, ComponentName, Count, Metric, Mode, ScaleDown, ScaleUp
 from services.schema.documents import Document, DocumentError, Path, load
 from services.schema.faults import Fault, dotted, faults_of
+from services.schema.meaning import schedule_faults
 from services.schema.quantities import LABEL, Bool, Label, duration_ms, target_milli
 from services.schema.rules import Keyed, Rule, rule
 from services.schema.spec_tiers import Tiers
@@ -35,6 +36,7 @@ __all__ = [
     "ScaleUp",
     "duration_ms",
     "load_manifest",
+    "meaning_faults",
     "target_milli",
     "tiers_spec",
 ]
@@ -197,12 +199,19 @@ def load_manifest(raw: bytes) -> ScalableApi:
         api = ScalableApi.model_validate(document.value, by_alias=True, by_name=False)
     except ValidationError as error:
         raise ManifestError(_placed(document, faults_of(error, ScalableApi))) from None
-    try:
-        tiers_spec(api.spec)
-    except ValidationError as error:
-        found = [Fault(("spec", "tiers"), fault.message) for fault in faults_of(error, TiersSpec)]
-        raise ManifestError(_placed(document, found)) from None
+    if found := meaning_faults(api.spec):
+        raise ManifestError(_placed(document, found))
     return api
+
+
+def meaning_faults(spec: ScalableApiSpec) -> list[Fault]:
+    """What types and rules cannot see: schedules that cannot be read, tiers that make no document."""
+    found = list(schedule_faults(spec.components))
+    try:
+        tiers_spec(spec)
+    except ValidationError as error:
+        found += [Fault(("spec", "tiers"), fault.message) for fault in faults_of(error, TiersSpec)]
+    return found
 
 
 def _placed(document: Document, faults: list[Fault]) -> list[ManifestFault]:

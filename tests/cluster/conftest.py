@@ -19,6 +19,7 @@ from tests.cluster.client import Client, Object
 from tests.cluster.control_plane import ControlPlane, control_plane
 from tests.harness import stores
 from tests.harness.stores import PostgresServer, ValkeyServer
+from tests.cluster.operator_scene import Scene
 
 CRD = Path(__file__).resolve().parents[2] / "manifests" / "crds" / "scalableapis.yaml"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -116,3 +117,11 @@ def valkey() -> Iterator[ValkeyServer]:
     """Likewise; whoever wants it empty flushes it."""
     with stores.valkey_server() as server:
         yield server
+
+
+@pytest.fixture
+def scene(plane: ControlPlane, client: Client, namespace: str) -> Iterator[Scene]:
+    """The namespace with rights for an operator; nothing runs in it yet."""
+    del client  # the CRD is served
+    with Scene(plane, namespace) as made:
+        yield made

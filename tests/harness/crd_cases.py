@@ -136,7 +136,7 @@ TEXTS: tuple[tuple[str, str, str, str], ...] = (  # longest, one too long, anoth
     (f"{A}.metrics[0].prometheus.server", "p" * 32, "p" * 33, "http://prometheus"),
     (f"{A}.metrics[0].prometheus.query", "q" * 1024, "q" * 1025, ""),
     (f"{A}.schedule[0].name", "s" * 32, "s" * 33, "s-"),
-    (f"{A}.schedule[0].timeZone", "Z" * 64, "Z" * 65, "Europe Warsaw"),
+    (f"{A}.schedule[0].timeZone", "America/Argentina/ComodRivadavia", "Z" * 65, "Europe Warsaw"),
     (f"{A}.schedule[0].cron", "*/15 0-23,5 1 1 0", "0 8 * * 1-5 ", "0 8 * * MON"),
     (f"{A}.schedule[0].cron", "0 0 1 1 0", "0 8 * *", "0 8 * * 1 2"),
     (f"{A}.schedule[0].cron", "* * * * *", "@daily", "0 " + "1" * 25 + " * * *"),

@@ -19,7 +19,7 @@ import time
 import webbrowser
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from services.cli import instance as instances
 from services.cli.commands.version import own
@@ -34,7 +34,7 @@ from services.cli.up.preflight import Ready
 from services.cli.up.processes import Processes
 from services.cli.up.stores import Stores
 from services.runtime.log import LogWriter, configure, get_log
-from services.runtime.settings import Settings
+from services.runtime.settings import ControllerSettings
 
 READY_S: Final = 20.0
 LOOK_S: Final = 0.5
@@ -52,12 +52,6 @@ def run(options: Options) -> int:
         ready.port.release()
         ready.folder.release()
         up.say_goodbye()
-
-
-class ControllerSettings(Settings):
-    """What the log needs to know of this process."""
-
-    component: ClassVar[str] = "controller"
 
 
 class Up:

@@ -40,6 +40,7 @@ from services.controller.backends.files import append_event, next_epoch, write_a
 from services.controller.backends.launch import Launcher
 from services.controller.backends.manifest import Manifest, open_manifest
 from services.controller.decide import rules_of
+from services.controller.timetable import timetable
 from services.runtime.http_client import client
 from services.runtime.vitals import rfc3339
 from services.schema.scalable_api import PATH_ORDER, duration_ms
@@ -114,7 +115,7 @@ class ProcessBackend:
             component = spec.component(name)
             if component is None:
                 continue
-            rules = rules_of(spec, component)
+            rules = rules_of(spec, component, timetable(round(time.time() * 1000), component))
             manual = rules.manual_replicas if rules.mode == "Manual" else None
             crew = self.crews[name]
             crew.scale(rules.minimum if manual is None else manual, crew.workload().seen, 0)

@@ -7,6 +7,7 @@ from typing import Any
 from services.controller.backend import Api
 from services.controller.fake import FakeBackend, FakePorts
 from services.controller.loop import Controller
+from services.controller.prometheus import Numbers
 from services.schema.scalable_api import ScalableApiSpec
 from services.schema.status import Condition, Status
 
@@ -46,11 +47,14 @@ class Stage:
         self.backend.now_ms = START_MS - 60_000
         for component, count in ({"gateway": 1, "balancer": 1, "api": 2} | replicas).items():
             self.backend.have(component, count)
+        self.numbers: Numbers | None = None
         self.restart()
 
     def restart(self) -> None:
         """Another controller takes over: it knows what is stored and what it sees."""
-        self.controller = Controller(self.backend, self.ports, version="1.0.0", now_ms=lambda: self.now_ms)
+        self.controller = Controller(
+            self.backend, self.ports, version="1.0.0", numbers=self.numbers, now_ms=lambda: self.now_ms
+        )
 
     async def seconds(self, count: int) -> Status:
         for _ in range(count):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.controller.apply import milli_text, sentence
 from services.core.autoscale import Counts, Memory, Metric, Ring, Rules, Window, decide
 from services.schema.snapshot import EndpointState
-from tests.unit.controller.scene import Stage, spec
+from tests.unit.controller.scene import API, Stage, spec
 
 
 async def down(stage: Stage, minimum: int) -> None:
@@ -165,3 +165,34 @@ def test_the_sentence_names_the_leading_metric():
     blind = decide(59_000, Counts(ready=0, replicas=0), {}, rules, Memory(-(10**9)))
     assert sentence("api", blind.record) == "api 0→1: AtMinimum"
     assert [milli_text(value) for value in (72_500, 20_000, 1)] == ["72.5", "20", "0.001"]
+
+
+async def test_a_gateway_with_stale_tiers_goes_first():
+    """Of two, the one that does not take the document goes, though it has more to do."""
+    stage = Stage(gateway=2)
+    stage.change(spec=_gateways(2))
+    late, other = (pod.name for pod in stage.backend.workloads["gateway"].pods)
+    stage.ports.refuses = {late}
+    stage.ports.says[late] = {"in_flight": 0, "rps": 1.0}
+    stage.ports.says[other] = {"in_flight": 0}
+    await stage.seconds(10)
+    stage.change(spec=_gateways(1))
+    await stage.seconds(3)
+    assert f"drain {late}" in stage.ports.calls
+    assert f"drain {other}" not in stage.ports.calls
+
+
+def _gateways(minimum: int):
+    gateway = {**API, "name": "gateway", "minReplicas": minimum}
+    return spec(components=[gateway, {"name": "balancer"}])
+
+
+async def test_marks_of_a_leader_before_us_are_cleared_on_the_first_tick():
+    """They would choose who goes; cleared once, and nothing is written where none are."""
+    stage = Stage()
+    await stage.seconds(2)
+    assert not any(write.startswith("mark") for write in stage.backend.writes)
+    stage.backend.marked["api"] = frozenset({"api-3"})
+    stage.restart()
+    await stage.seconds(2)
+    assert [write for write in stage.backend.writes if write.startswith("mark")] == ["mark api "]

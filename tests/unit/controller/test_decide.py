@@ -5,8 +5,9 @@ from __future__ import annotations
 from services.controller.decide import Minded, decide_all, metrics_of, rules_of
 from services.controller.fake import FakeBackend, FakePorts
 from services.controller.observe import Watch
+from services.controller.timetable import timetable
 from services.core.autoscale import Memory, Metric, Policy
-from tests.unit.controller.scene import api, spec
+from tests.unit.controller.scene import START_MS, api, spec
 
 
 def test_rules():
@@ -23,7 +24,7 @@ def test_rules():
     )
     component = found.component("api")
     assert component is not None
-    rules = rules_of(found, component)
+    rules = rules_of(found, component, timetable(START_MS, component))
     assert rules.metrics == (Metric("lag", "ratio", 1500),)
     assert (rules.mode, rules.manual_replicas, rules.paused_up, rules.paused_down) == ("Manual", 7, True, False)
     assert (rules.stable_ms, rules.panic_ms, rules.fallback_after_ms, rules.fallback_replicas) == (
@@ -36,7 +37,7 @@ def test_rules():
     held = spec(api={"fallback": {"behavior": "Hold", "replicas": 3}})
     component = held.component("api")
     assert component is not None
-    assert rules_of(held, component).fallback_replicas is None
+    assert rules_of(held, component, timetable(START_MS, component)).fallback_replicas is None
 
 
 def test_defaults_per_component():

@@ -187,9 +187,67 @@ async def test_the_loop_ticks_until_cancelled(monkeypatch):
     stage = Stage()
     monkeypatch.setattr(loop, "BATCH_S", 0.001)
     monkeypatch.setattr(loop, "TICK_S", 0.002)
-    stage.backend.dirty = {"uid-1"}
+    stage.backend.touch("uid-1")
     running = asyncio.get_running_loop().create_task(stage.controller.run())
     await eventually(lambda: stage.backend.published, 5, "a tick", every_s=0.001)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_change_starts_only_its_own_objects_visit(monkeypatch):
+    """Ticks are a second apart; an event's object is visited after the batch, the others wait for their second."""
+    stage = Stage()
+    stage.backend.objects = {name: api(key=name, name=name) for name in ("a", "b")}
+    seen: list[str] = []
+    monkeypatch.setattr(loop, "BATCH_S", 0.001)
+    monkeypatch.setattr(loop, "TICK_S", 60.0)
+    whole = stage.backend.token
+
+    async def token(found, *, refresh):
+        seen.append(found.name)
+        return await whole(found, refresh=refresh)
+
+    stage.backend.token = token  # type: ignore[method-assign]
+    running = asyncio.get_running_loop().create_task(stage.controller.run())
+    await eventually(lambda: sorted(seen) == ["a", "b"], 5, "the first visits", every_s=0.001)
+    stage.backend.touch("b")
+    await eventually(lambda: len(seen) == 3, 5, "the third visit", every_s=0.001)
+    assert seen[2] == "b"
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_objects_are_visited_side_by_side_but_never_one_twice_at_once(monkeypatch):
+    """64 at a time; a change during a visit is followed by another visit; cancelling lets visits end."""
+    stage = Stage()
+    stage.backend.objects = {str(n): api(key=str(n), name=str(n)) for n in range(100)}
+    monkeypatch.setattr(loop, "BATCH_S", 0.001)
+    monkeypatch.setattr(loop, "TICK_S", 60.0)
+    now: dict[str, int] = {}
+    done: list[str] = []
+    most, go = 0, asyncio.Event()
+
+    async def token(found, *, refresh):
+        nonlocal most
+        del refresh
+        now[found.name] = now.get(found.name, 0) + 1
+        most = max(most, sum(now.values()))
+        assert now[found.name] == 1
+        await go.wait()
+        now[found.name] -= 1
+        done.append(found.name)
+        return "t"
+
+    stage.backend.token = token  # type: ignore[method-assign]
+    running = asyncio.get_running_loop().create_task(stage.controller.run())
+    await eventually(lambda: most == loop.PARALLEL, 5, "64 visits", every_s=0.001)
+    stage.backend.touch("0")
+    await eventually(lambda: "0" in stage.controller._again, 5, "the change is kept", every_s=0.001)
+    go.set()
+    await eventually(lambda: len(done) == 101, 5, "all visits", every_s=0.001)
+    assert (most, done.count("0")) == (loop.PARALLEL, 2)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

@@ -46,7 +46,7 @@ async def test_counts():
     workload = Workload(6, "1", "x", updated=False, rivals=("hpa",), pods=pods)
     found = counts(1, workload, watch, frozenset({"u7"}))
     assert (found.ready, found.starting, found.pending, found.draining, found.replicas) == (2, 1, 1, 2, 6)
-    assert (found.stuck, found.rollout, found.conflicted, found.committed) == (True, True, True, 4)
+    assert (found.stuck, found.rollout, found.conflicted, found.committed) == (True, True, False, 4)
     assert found.start_times_ms == (4001, 1001)
     assert counts(2, workload, watch, frozenset({"u7"})).start_times_ms == ()
 

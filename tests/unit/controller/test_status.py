@@ -57,13 +57,14 @@ async def test_cells_and_times():
     assert (decision.final, decision.direction) == (8, "Up")  # the move stays visible
 
 
-async def test_a_worker_gets_a_notice_and_a_missing_workload_a_line():
-    """Accepted says that nothing is started for it; a component without a workload is shown as such."""
+async def test_a_missing_workload_has_a_line():
+    """A component without a workload is shown as such; a worker, which this version does not run, is not missed."""
     stage = Stage()
     del stage.backend.workloads["api"]
     stage.change(spec=spec(components=[{"name": "gateway"}, {"name": "api"}, {"name": "worker"}]))
     status = await stage.seconds(1)
-    assert "no worker" in stage.condition("Accepted").message
+    assert "shop-api" in stage.condition("Accepted").message
+    assert "worker" not in stage.condition("Accepted").message
     assert stage.condition("Available").reason == "MinimumReplicasUnavailable"
     assert (status.components[1].target, status.summary.worker) == ("-", "-")
 

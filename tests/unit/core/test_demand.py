@@ -75,3 +75,11 @@ def test_p9_the_order_of_pods_does_not_matter(pods, kind):
 def test_what_a_snapshot_does_not_carry_is_missing(kind):
     """A query's number or a queue's length is not in flight requests by another name: it can lower nothing."""
     assert demand(kind, [Reading(in_flight=7)], [], 1000) == Demand(0, 0, 1, 1, missing=True)
+
+
+def test_a_samples_mean_stands_for_all():
+    """Where not all pods are asked at each visit, the newest answers count for all; where none is new, the older do."""
+    old, new = Reading(rps=100, new=False), Reading(rps=20, loop_lag_ms=4)
+    assert demand("RPS", [new, old, old, BLIND], [], 1000) == Demand(80_000, 80_000, 3, 4)
+    assert demand("RPS", [old, old], [], 1000) == Demand(200_000, 200_000, 2, 2)
+    assert demand("LoopLag", [new, old], [], 1000).low == 4000

@@ -9,6 +9,7 @@ import pytest
 from services.runtime.settings import (
     ApiSettings,
     BalancerSettings,
+    ControllerSettings,
     GatewaySettings,
     SettingsError,
     is_loopback,
@@ -57,6 +58,16 @@ def test_the_prefix_wins_and_a_file_may_hold_the_value(tmp_path: Path):
     named = {"CONTROL_TOKEN": "another-token-long-enough", "CONTROL_TOKEN_FILE": str(file)}
     assert load(BalancerSettings, named).control_token == "another-token-long-enough"
     assert load(BalancerSettings, {"SCALABLE_CONTROL_TOKEN_FILE": str(file)}).control_token == TOKEN
+
+
+def test_prometheus_servers_are_names_with_addresses():
+    """NAME=URL pairs; a name twice, an address without its scheme, a name a manifest could not write are refused."""
+    token = {"CONTROL_TOKEN": TOKEN}
+    found = load(ControllerSettings, token | {"PROMETHEUS_SERVERS": "default=http://p:9090, eu-1=https://q/prom"})
+    assert found.prometheus_servers == {"default": "http://p:9090", "eu-1": "https://q/prom"}
+    assert load(ControllerSettings, token).prometheus_servers == {}
+    for wrong in ("http://p:9090", "default=p:9090", "Default=http://p", "a=http://p,a=http://q"):
+        assert "PROMETHEUS_SERVERS" in complaint(ControllerSettings, token | {"PROMETHEUS_SERVERS": wrong})
 
 
 def test_an_unknown_prefixed_name_is_refused():

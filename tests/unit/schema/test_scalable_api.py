@@ -122,6 +122,24 @@ def test_sentences_have_the_values(change, said):
     assert said in str(error.value)
 
 
+def test_what_no_rule_sees_is_named_with_its_line():
+    """A cron field outside its range and a zone nobody knows, each at its place; the tiers' faults beside them."""
+    text = MINIMAL.replace(
+        "    maxReplicas: 20\n",
+        "    maxReplicas: 20\n    schedule:\n    - {name: a, cron: 0 24 * * *, duration: 1h, min: 3}\n"
+        "    - {name: b, cron: 0 8 * * *, timeZone: Europe/Warsow, duration: 1h, min: 3}\n",
+    )
+    text += "  tiers: {routes: [{match: GET /api/v1/x, cost: 1000}]}\n"
+    with pytest.raises(ManifestError) as error:
+        load_manifest(text.encode())
+    cron, zone, cost = error.value.faults
+    assert (cron.line, cron.path) == (14, "spec.components[2].schedule[0].cron")
+    assert cron.message == "hour: '24' is outside 0-23, backwards, or has a step of 0"
+    assert (zone.line, zone.path) == (15, "spec.components[2].schedule[1].timeZone")
+    assert zone.message == "no time zone is named 'Europe/Warsow'; did you mean 'Europe/Warsaw'?"
+    assert "cost: 1000 is above quota" in cost.message
+
+
 def test_metadata():
     """Namespace, labels and annotations are taken as they are."""
     load_manifest(manifest(lambda m: m["metadata"].update(namespace="shop", labels={"a": "b"}, annotations={"c": "d"})))

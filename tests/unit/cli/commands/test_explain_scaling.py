@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.cli.commands import explain_scaling
-from services.cli.errors import DONE, FAILED, NOT_FOUND, CliError
+from services.cli.errors import DONE, FAILED, NOT_FOUND, UNREACHABLE, CliError
 from services.cli.output import Format
 from services.core import autoscale
 from services.schema.status import LastDecision, StoredObject
@@ -24,6 +24,27 @@ def test_the_record_alone_gives_the_decision_again(
     shown = capsys.readouterr().out
     for part in ("2 → 4", "rps: 250 in the panic window, 60 each", "2 to 4 are allowed", "recomputed: 4 (as decided)"):
         assert part in shown
+
+
+def test_live_shows_this_seconds_decision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--live asks the controller's own control port for the object by name; without an answer it is exit 4."""
+    running(tmp_path, stored(), monkeypatch)
+    (tmp_path / "data" / "secrets.json").write_text('{"control_token": "a-control-token"}')
+    with pytest.raises(CliError, match="the controller does not answer") as silent:
+        explain_scaling.run(Format.table, "api", live=True)
+    assert silent.value.exit_code == UNREACHABLE
+    asked: list[tuple[str, str]] = []
+
+    async def decisions(_instance: object, name: str, namespace: str) -> dict[str, dict[str, object]]:
+        asked.append((name, namespace))
+        return {"api": DECISION | {"time": "2026-11-24T10:00:59Z"}}
+
+    monkeypatch.setattr(explain_scaling, "decisions", decisions)
+    assert explain_scaling.run(Format.table, "api", live=True) == DONE
+    assert "2026-11-24T10:00:59Z" in capsys.readouterr().out
+    assert asked == [("shop", "")]
 
 
 def test_a_mismatch_is_exit_1(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from services.cli.errors import UNREACHABLE, CliError
+from services.cli.instance import CONTROLLER_FILE
 from services.cli.up import processes
 from services.cli.up.environment import Plan, secrets_of
 from services.cli.up.processes import Processes
 from services.controller.backend import Event
 from services.controller.backends.processes import NotReadyError, ProcessBackend
 from services.controller.loop import Controller
+from services.runtime.http_client import ControlClient
 
 MANIFEST = (
     "apiVersion: scalableapi.io/v1\nkind: ScalableApi\nmetadata: {name: shop}\nspec: {components: [{name: api}]}\n"
@@ -78,3 +81,23 @@ async def test_events_are_passed_on(make: Callable[..., Processes]) -> None:
     assert told == [("ScaledUp", "api 2→3")]
     await one.stop()
     assert processes.STOP_S > 10
+
+
+async def test_the_controllers_own_port_answers_while_it_runs(make: Callable[..., Processes], tmp_path: Path) -> None:
+    """Its address is in the state folder; probes answer, and explain with the control token."""
+    one = make()
+    await one.start(1.0)
+    url = json.loads((tmp_path / "state" / CONTROLLER_FILE).read_text())["controlUrl"]
+    async with ControlClient(url, secrets_of(tmp_path / "s.json").control_token) as control:
+        assert "operator_objects" in await control.metrics()
+        assert set(await control.explain({"name": "shop"})) == {"components"}
+    await one.stop()
+
+
+def test_a_wrong_setting_of_the_controller_is_named(
+    make: Callable[..., Processes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PROMETHEUS_SERVERS without a name: one line, before anything starts."""
+    monkeypatch.setenv("PROMETHEUS_SERVERS", "http://prometheus:9090")
+    with pytest.raises(CliError, match="PROMETHEUS_SERVERS"):
+        make()

@@ -1,0 +1,5 @@
+"""`python -m scalable_operator`: the operator's process."""
+
+from scalable_operator.main import main
+
+main()

@@ -1,0 +1,342 @@
+"""The controller's home on Kubernetes: `Backend` over the watched records and the raw client (operator.md §0, §8).
+
+Reading is free: everything but the Secret and the record comes from `store`. Every write goes through `_write`: asked
+of the lease right before, paced after a refusal, its answer taken into the store at once, so that the next tick does
+not decide on what the watch has not brought yet. What others undo is put back by `healing`.
+
+Caller: app.py. Longer than 200 lines because it is one Protocol's whole implementation.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from scalable_operator import records, targets
+from scalable_operator.kube import Answer, Kube, Place, outcome
+from scalable_operator.lease import MANAGER, Lease
+from scalable_operator.pacing import Pacing
+from scalable_operator.records import ApiRecord, DeploymentRecord, Name, PodRecord
+from scalable_operator.resources import objects
+from scalable_operator.store import Store
+from services.controller.backend import (
+    Api,
+    Conflict,
+    Done,
+    Event,
+    Fleet,
+    Gone,
+    Key,
+    Outcome,
+    Record,
+    RetryAfter,
+    Unchanged,
+    Workload,
+)
+from services.runtime.log import get_log
+from services.schema.status import Status
+
+SCALE_MANAGER: Final = "scalableapi-operator-scale"
+DRAIN_MANAGER: Final = "scalableapi-operator-drain"
+LOOK_AGAIN_S: Final = 10.0
+"""A Secret or a Deployment that was not there is looked for this often."""
+NOT_LEADER_S: Final = 1.0
+
+log = get_log(__name__)
+
+
+@dataclass(slots=True)
+class Written:
+    """What was written last and answered: healing compares the watched digest with it."""
+
+    statuses: dict[Key, tuple[str, objects.Object]] = field(default_factory=dict)
+    config_maps: dict[Key, tuple[str, Record]] = field(default_factory=dict)
+    marked: dict[tuple[Key, str], frozenset[str]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Looked:
+    """A Secret or Deployment that was asked for: its token ('' = none), or why not."""
+
+    at: float
+    token: str = ""
+    problem: str = ""
+
+
+class KubernetesBackend:
+    """`Backend`. `heal` is run before visits begin."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        store: Store,
+        lease: Lease,
+        *,
+        instance: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.kube, self.store, self.lease = kube, store, lease
+        self.pacing, self.wrote = Pacing(), Written()
+        self.heal: Callable[[], Awaitable[None]] | None = None
+        self._instance, self._clock = instance, clock
+        self._apis: tuple[int, Mapping[Key, Api]] = (-1, {})
+        self._claims: Mapping[Name, Key] = {}
+        self._tokens: dict[Key, _Looked] = {}
+        self._absent: dict[Name, _Looked] = {}
+        self._versions: dict[Key, str] = {}
+
+    @property
+    def epoch(self) -> int:
+        return self.lease.epoch
+
+    def may_write(self) -> bool:
+        return self.lease.may_write()
+
+    async def changed(self, timeout_s: float) -> set[Key]:
+        found = await self.store.changed(timeout_s)
+        if self.heal is not None and self.may_write():
+            await self.heal()
+        await self._look_for_targets()
+        return found
+
+    # ------------------------------------------------------------------------------------------------------ observe
+
+    def apis(self) -> Mapping[Key, Api]:
+        """Made anew when a record changed: the loop asks several times a second and object."""
+        if self._apis[0] != self.store.edition:
+            live = {key: record for key, record in self.store.apis.items() if not record.deleting}
+            self._forget(live)
+            self._claims = targets.claims(live)
+            self._apis = self.store.edition, {key: self._api(record) for key, record in live.items()}
+        return self._apis[1]
+
+    def _api(self, record: ApiRecord) -> Api:
+        looked = self._tokens.get(record.uid)
+        return Api(
+            key=record.uid,
+            name=record.name,
+            namespace=record.namespace,
+            generation=record.generation,
+            created_at=record.created_at,
+            spec=record.spec,
+            errors=record.errors,
+            annotations=dict(record.annotations),
+            conflict=self._conflict(record),
+            lost={c.name: self._absent[name].problem for c, name in targets.targets(record) if name in self._absent},
+            no_token=looked.problem if looked else "",
+        )
+
+    def _conflict(self, record: ApiRecord) -> str:
+        for component, name in targets.targets(record):
+            winner = self.store.apis.get(self._claims.get(name, record.uid))
+            if winner is not None and winner.uid != record.uid:
+                return f"{component.name}: Deployment {name[1]} is managed by ScalableApi/{winner.name}"
+        return ""
+
+    def fleet(self, api: Api) -> Fleet:
+        record = self.store.apis.get(api.key)
+        found: dict[str, Workload] = {}
+        for component, name in targets.targets(record) if record else ():
+            deployment = self.store.deployments.get(name)
+            if deployment is None or self._claims.get(name) != api.key:
+                continue
+            found[component.name] = Workload(
+                replicas=deployment.replicas,
+                seen=deployment.version,
+                target=f"Deployment/{name[1]}",
+                updated=deployment.updated,
+                rivals=targets.autoscalers(self.store, name),
+                pods=targets.pods_of(self.store, deployment),
+            )
+        return found
+
+    async def _look_for_targets(self) -> None:
+        """A Deployment that the watch does not show: is it absent, or without our label?"""
+        asked = {name for api in self.store.apis.values() for _, name in targets.targets(api)}
+        missing = {name for name in asked if name not in self.store.deployments}
+        self._absent = {name: looked for name, looked in self._absent.items() if name in missing}
+        for name in sorted(missing):
+            looked = self._absent.get(name)
+            if looked is None or self._clock() - looked.at >= LOOK_AGAIN_S * 6:
+                found = await self.kube.get(Place("apps", "v1", "deployments", *name))
+                unlabelled = f"has no label {records.COMPONENT}"
+                problem = unlabelled if found.ok else "is not there" if found.code == 404 else found.message
+                self._absent[name] = _Looked(self._clock(), problem=problem)
+                self.store.edition += 1
+
+    async def token(self, api: Api, *, refresh: bool) -> str:
+        looked, record = self._tokens.get(api.key), self.store.apis.get(api.key)
+        wanted = looked is None or refresh or (looked.problem and self._clock() - looked.at >= LOOK_AGAIN_S)
+        if wanted and record is not None and record.spec is not None:
+            self._tokens[api.key] = looked = await self._read_token(record)
+            self.store.edition += 1
+        return looked.token if looked else ""
+
+    async def _read_token(self, record: ApiRecord) -> _Looked:
+        ref = record.spec.control.token_secret_ref if record.spec else None
+        name, key = (ref.name if ref else None) or f"{record.name}-control", ref.key if ref else "token"
+        found = await self.kube.get(Place("", "v1", "secrets", record.namespace, name))
+        now = self._clock()
+        if not found.ok:
+            why = "is not there" if found.code == 404 else f"cannot be read: {found.message}"
+            return _Looked(now, problem=f"Secret/{name} {why}")
+        data = found.body.get("data") or {}
+        if not data.get(key):
+            return _Looked(now, problem=f"Secret/{name} has no key {key}")
+        return _Looked(now, token=base64.b64decode(data[key]).decode(errors="replace").strip())
+
+    # ------------------------------------------------------------------------------------------------------- record
+
+    async def read_record(self, api: Api) -> Record | None:
+        record = self.store.apis.get(api.key)
+        if record is None:
+            return None
+        found = await self.kube.get(_config_map(record))
+        if found.code == 404:
+            self._versions[api.key] = ""
+        if not found.ok:
+            return None
+        self._versions[api.key] = found.body["metadata"]["resourceVersion"]
+        kept = objects.record_of(found.body)
+        if kept is not None:
+            self.wrote.config_maps[api.key] = (records.config_map_digest(found.body), kept)
+        return kept
+
+    async def write_record(self, api: Api, record: Record, seen: str) -> Outcome:
+        """One that was never read is never written: it may be there, and newer."""
+        known = self._versions.get(api.key)
+        if known is None:
+            return RetryAfter(NOT_LEADER_S)
+        if seen not in {"", known}:
+            return Conflict()
+        return await self.apply_record(api.key, record, known)
+
+    async def apply_record(self, key: Key, record: Record, version: str) -> Outcome:
+        """`version` '': whatever is stored."""
+        api = self.store.apis.get(key)
+        if api is None:
+            return Gone()
+        place, body = _config_map(api), objects.config_map(api, record, version)
+        answer = await self._write(key, "configmap", place, lambda: self.kube.apply(place, body, manager=MANAGER))
+        if isinstance(answer, Answer):
+            stored = records.config_map_record(answer.body)
+            self._versions[key] = stored.version
+            self.wrote.config_maps[key] = (stored.digest, record)
+            self.store.put(stored)
+            return Done()
+        return answer
+
+    # ---------------------------------------------------------------------------------------------------- workloads
+
+    async def mark_victims(self, api: Api, component: str, pods: frozenset[str]) -> Outcome:
+        deployment = self.deployment(api.key, component)
+        if deployment is None:
+            return Gone()
+        self.wrote.marked[api.key, component] = pods
+        for pod in list(self.store.selected(deployment.namespace, deployment.selector)):
+            wanted = records.GOES_FIRST if pod.uid in pods else ""
+            if pod.cost != wanted and (wanted or pod.cost == records.GOES_FIRST) and not pod.deleting:
+                found = await self.set_cost(api.key, pod, wanted)
+                if not isinstance(found, Done | Gone):
+                    return found
+        return Done()
+
+    async def set_cost(self, key: Key, pod: PodRecord, value: str) -> Outcome:
+        """'' removes it."""
+        place, body = Place("", "v1", "pods", pod.namespace, pod.name), objects.cost(pod.uid, value or None)
+        call = lambda: self.kube.merge(place, body, manager=DRAIN_MANAGER)  # noqa: E731
+        answer = await self._write(key, f"cost {pod.name}", place, call)
+        if isinstance(answer, Answer):
+            self.store.put(records.pod_record(answer.body))
+            return Done()
+        return answer
+
+    async def scale(self, api: Api, component: str, replicas: int, seen: str) -> Outcome:
+        deployment = self.deployment(api.key, component)
+        if deployment is None:
+            return Gone()
+        if deployment.replicas == replicas:
+            return Unchanged()
+        return await self.set_replicas(api.key, deployment, replicas, seen)
+
+    async def set_replicas(self, key: Key, deployment: DeploymentRecord, replicas: int, seen: str) -> Outcome:
+        name = (deployment.namespace, deployment.name)
+        place, body = Place("apps", "v1", "deployments", *name, "scale"), objects.scale(replicas, seen)
+        call = lambda: self.kube.merge(place, body, manager=SCALE_MANAGER)  # noqa: E731
+        answer = await self._write(key, f"scale {name[1]}", place, call)
+        if isinstance(answer, Answer):
+            version = answer.body["metadata"]["resourceVersion"]
+            self.store.put(replace(deployment, replicas=replicas, version=version, writers=(SCALE_MANAGER,)))
+            return Done()
+        return answer
+
+    def deployment(self, key: Key, component: str) -> DeploymentRecord | None:
+        """Of that object's component, if it has it."""
+        record = self.store.apis.get(key)
+        names = [name for part, name in targets.targets(record) if part.name == component] if record else []
+        mine = [name for name in names if self._claims.get(name) == key]
+        return self.store.deployments.get(mine[0]) if mine else None
+
+    # ----------------------------------------------------------------------------------------------- status, events
+
+    async def publish(self, api: Api, status: Status, seen: str) -> Outcome:
+        del seen
+        record, scaled = self.store.apis.get(api.key), self.deployment(api.key, "api")
+        if record is None:
+            return Gone()
+        selector = records.selector_text(scaled.selector)[:512] if scaled else ""
+        return await self.apply_status(record, objects.status(record, status.model_copy(update={"selector": selector})))
+
+    async def apply_status(self, record: ApiRecord, body: objects.Object) -> Outcome:
+        place = Place("scalableapi.io", "v1", "scalableapis", record.namespace, record.name, "status")
+        call = lambda: self.kube.apply(place, body, manager=MANAGER)  # noqa: E731
+        answer = await self._write(record.uid, "status", place, call)
+        if isinstance(answer, Answer):
+            digest = records.digest(answer.body.get("status") or {})
+            version = answer.body["metadata"]["resourceVersion"]
+            self.wrote.statuses[record.uid] = (digest, body)
+            self.store.put(replace(self.store.apis.get(record.uid, record), status=digest, version=version))
+            return Done()
+        return answer
+
+    async def emit(self, api: Api, event: Event) -> None:
+        record = self.store.apis.get(api.key)
+        if record is None:
+            return
+        place = Place("events.k8s.io", "v1", "events", record.namespace)
+        body = objects.event(record, event, self._instance)
+        call = lambda: self.kube.create(place, body, manager=MANAGER)  # noqa: E731
+        await self._write(api.key, "event", place, call)
+
+    # ------------------------------------------------------------------------------------------------------ writing
+
+    async def _write(
+        self, key: Key, kind: str, place: Place, call: Callable[[], Awaitable[Answer]]
+    ) -> Answer | Outcome:
+        """The answer of a write that was done, or why it was not."""
+        if (standing := self.pacing.blocked(self._clock(), (key, kind))) is not None:
+            return standing
+        if not self.lease.may_write():
+            return RetryAfter(NOT_LEADER_S)
+        answer = await call()
+        verb = "create" if kind == "event" else "patch"
+        found = self.pacing.heard(self._clock(), (key, kind), outcome(answer, verb, place))
+        if isinstance(found, Done):
+            log.info("written", kind=kind, path=place.path, epoch=self.epoch)
+            return answer
+        log.warning("not written", kind=kind, path=place.path, code=answer.code, message=answer.message)
+        return found
+
+    def _forget(self, live: Mapping[Key, object]) -> None:
+        for known in (self._tokens, self._versions, self.wrote.statuses, self.wrote.config_maps):
+            for key in set(known) - set(live):
+                del known[key]
+                self.pacing.forget(key)
+        self.wrote.marked = {(key, name): pods for (key, name), pods in self.wrote.marked.items() if key in live}
+
+
+def _config_map(api: ApiRecord) -> Place:
+    return Place("", "v1", "configmaps", api.namespace, objects.config_map_name(api))

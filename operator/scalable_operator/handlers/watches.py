@@ -1,0 +1,107 @@
+"""What kopf is asked for: five watches, each an index and an event handler, and its settings (operator.md §10).
+
+No timers, daemons or change handlers: those write finalizers, annotations and patches of their own. The index handlers
+return nothing for kopf to keep. They are there because kopf holds back every event until all objects of all indexed
+kinds were seen once: the first ScalableApi is handed over when its Deployments and pods are known.
+
+Caller: watcher.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import kopf
+
+from scalable_operator import records
+from scalable_operator.records import COMPONENT, TIERS
+from scalable_operator.store import Record
+
+Sink = Callable[[str, Record], None]
+"""Takes 'put' or 'drop', and the record."""
+SELECTORS: Final[Mapping[str, str]] = {"deployments": COMPONENT, "pods": COMPONENT, "configmaps": f"{TIERS}=true"}
+WATCHED: Final[tuple[tuple[tuple[str, str, str], Callable[[Mapping[str, Any]], Record]], ...]] = (
+    (("apps", "v1", "deployments"), records.deployment_record),
+    (("", "v1", "pods"), records.pod_record),
+    (("", "v1", "configmaps"), records.config_map_record),
+    (("autoscaling", "v2", "horizontalpodautoscalers"), records.hpa_record),
+)
+OURS: Final = ("scalableapi.io", "v1", "scalableapis")
+
+
+def registry(sink: Sink) -> kopf.OperatorRegistry:
+    """The handlers; each hands a record to `sink`."""
+    made = kopf.OperatorRegistry()
+    for resource, parse in WATCHED:
+        _watch(made, resource, parse, sink)
+    _watch_ours(made, sink)
+    kopf.on.login(registry=made)(login)
+    return made
+
+
+async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """The pod's service account, else KUBECONFIG."""
+    return connection(kwargs["settings"])
+
+
+def connection(settings: kopf.OperatorSettings) -> kopf.ConnectionInfo | None:
+    """Outside a handler too."""
+    found = kopf.login_with_service_account(settings=settings)
+    return found or kopf.login_with_kubeconfig(settings=settings)
+
+
+def _watch(
+    made: kopf.OperatorRegistry,
+    resource: tuple[str, str, str],
+    parse: Callable[[Mapping[str, Any]], Record],
+    sink: Sink,
+) -> None:
+    group, version, plural = resource
+
+    async def index(body: Mapping[str, Any], **_: Any) -> None:
+        sink("put", parse(body))
+
+    async def event(type: str | None, body: Mapping[str, Any], **_: Any) -> None:  # noqa: A002  # kopf's name
+        if type == "DELETED":
+            sink("drop", parse(body))
+
+    kopf.index(group=group, version=version, plural=plural, id=plural, registry=made)(index)
+    kopf.on.event(group=group, version=version, plural=plural, id=plural, registry=made)(event)
+
+
+def _watch_ours(made: kopf.OperatorRegistry, sink: Sink) -> None:
+    group, version, plural = OURS
+
+    async def index(**_: Any) -> None:
+        """For the gate alone."""
+
+    async def event(type: str | None, body: Mapping[str, Any], **_: Any) -> None:  # noqa: A002  # kopf's name
+        sink("drop" if type == "DELETED" else "put", records.api_record(body))
+
+    kopf.index(group=group, version=version, plural=plural, id=plural, registry=made)(index)
+    kopf.on.event(group=group, version=version, plural=plural, id=plural, registry=made)(event)
+
+
+def settings() -> kopf.OperatorSettings:
+    """operator.md §10, row by row."""
+    made = kopf.OperatorSettings()
+    made.watching.inactivity_timeout = 70
+    made.watching.server_timeout = 600
+    made.watching.connect_timeout = 10
+    made.watching.chunk_size = 500
+    for plural, selector in SELECTORS.items():
+        group = "apps" if plural == "deployments" else ""
+        made.watching.label_selectors[group, "v1", plural] = selector
+    made.networking.request_timeout = 30
+    made.networking.enforce_retry_after = True
+    made.scanning.disabled = True
+    made.posting.enabled = False
+    made.peering.standalone = True
+    made.execution.default_backoff = 5
+    made.queueing.worker_limit = 100
+    made.process.ultimate_exiting_timeout = 20
+    made.persistence.finalizer = "scalableapi.io/finalizer"
+    made.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix="scalableapi.io")
+    made.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix="scalableapi.io")
+    return made

@@ -1,0 +1,206 @@
+"""The API server, asked with dicts: five verbs, answers as values, every request counted.
+
+Only `param_serialize` and `call_api` of kubernetes.aio's ApiClient are used: its typed classes load every model of
+Kubernetes (130 MB), and its defaults are a strategic merge that custom resources refuse and five minutes of patience.
+So the content type and the timeout are always given here. A refusal is an `Answer`; no answer is one with code 0.
+
+Callers: lease, backend, compare.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import aiohttp
+import kopf
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+
+from services.controller.backend import Conflict, Denied, Done, Gone, Outcome, RetryAfter
+
+Object = dict[str, Any]
+TIMEOUT_S: Final = 10.0
+TOKEN_S: Final = 60.0
+"""A mounted token is replaced hourly; reading it once a minute never uses an old one."""
+BUSY_S: Final = 0.5
+APPLY: Final = "application/apply-patch+yaml"
+MERGE: Final = "application/merge-patch+json"
+JSON: Final = "application/json"
+METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the API server said; `retry_after_s` 0: nothing about when."""
+
+    code: int
+    body: Object = field(default_factory=dict)
+    retry_after_s: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.code < 300
+
+    @property
+    def message(self) -> str:
+        return str(self.body.get("message", "")) or f"code {self.code}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A resource, one object of it, or a subresource. `group` is '' for the core; `namespace` '' for all of them."""
+
+    group: str
+    version: str
+    resource: str
+    namespace: str = ""
+    name: str = ""
+    sub: str = ""
+
+    @property
+    def path(self) -> str:
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        scope = f"/namespaces/{self.namespace}" if self.namespace else ""
+        return "/".join(filter(None, (f"{root}{scope}/{self.resource}", self.name, self.sub)))
+
+    @property
+    def called(self) -> str:
+        """As RBAC calls it."""
+        return f"{self.resource}/{self.sub}" if self.sub else self.resource
+
+
+class Kube:
+    """One connection pool. `login` is asked for the token again each minute; `before` may end the process (FAULT_AT)."""
+
+    def __init__(
+        self,
+        login: Callable[[], kopf.ConnectionInfo],
+        *,
+        count: Callable[[str, str, str], None] = lambda _verb, _resource, _code: None,
+        before: Callable[[], None] = lambda: None,
+        after: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._login, self._count, self._before, self._after = login, count, before, after
+        info = login()
+        self._token, self._token_at = info.token or "", time.monotonic()
+        authority = base64.b64decode(info.ca_data) if info.ca_data else None
+        self._client = ApiClient(
+            Configuration(
+                host=str(info.server),
+                ssl_ca_cert=_path(info.ca_path),
+                ca_cert_data=authority.decode() if authority else None,
+                verify_ssl=not info.insecure,
+                cert_file=_path(info.certificate_path),
+                key_file=_path(info.private_key_path),
+                client_session_kwargs={"trust_env": False},
+            )
+        )
+
+    async def close(self) -> None:
+        await self._client.close()  # type: ignore[no-untyped-call]
+
+    async def get(self, place: Place, *, timeout_s: float = TIMEOUT_S) -> Answer:
+        return await self._ask("get", "GET", place, timeout_s=timeout_s)
+
+    async def list_metadata(self, place: Place) -> Answer:
+        """Names, uids and versions, without the objects."""
+        return await self._ask("list", "GET", place, accept=METADATA_ONLY)
+
+    async def create(self, place: Place, body: Object, *, manager: str, timeout_s: float = TIMEOUT_S) -> Answer:
+        return await self._write("create", "POST", place, body, query={"fieldManager": manager}, timeout_s=timeout_s)
+
+    async def update(self, place: Place, body: Object, *, manager: str, timeout_s: float = TIMEOUT_S) -> Answer:
+        """Replaces; `body` carries the resourceVersion it was read at."""
+        return await self._write("update", "PUT", place, body, query={"fieldManager": manager}, timeout_s=timeout_s)
+
+    async def merge(self, place: Place, body: Object, *, manager: str) -> Answer:
+        """JSON merge patch: null removes a member."""
+        return await self._write("patch", "PATCH", place, body, kind=MERGE, query={"fieldManager": manager})
+
+    async def apply(self, place: Place, body: Object, *, manager: str) -> Answer:
+        """Server-side apply, forced: what `body` names is ours afterwards, what it named before and not now is gone."""
+        query = {"fieldManager": manager, "force": "true"}
+        return await self._write("patch", "PATCH", place, body, kind=APPLY, query=query)
+
+    async def _write(self, verb: str, method: str, place: Place, body: Object, **how: Any) -> Answer:
+        faulty = place.resource != "leases"
+        if faulty:
+            self._before()
+        answer = await self._ask(verb, method, place, body, **how)
+        if faulty and answer.ok:
+            self._after()
+        return answer
+
+    async def _ask(
+        self,
+        verb: str,
+        method: str,
+        place: Place,
+        body: Object | None = None,
+        *,
+        kind: str = JSON,
+        accept: str = JSON,
+        query: Mapping[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Answer:
+        headers = {"Accept": accept, "Content-Type": kind, "Authorization": f"Bearer {self._bearer()}"}
+        request = await self._client.param_serialize(
+            method, place.path, query_params=dict(query or {}), header_params=headers, body=body
+        )
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await self._client.call_api(*request, _request_timeout=aiohttp.ClientTimeout(timeout_s))
+                raw = await response.read()  # type: ignore[no-untyped-call]
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._count(verb, place.called, "none")
+            return Answer(0, {"message": f"{verb} {place.path}: {error or type(error).__name__}"})
+        self._count(verb, place.called, str(response.status))
+        return Answer(response.status, _decoded(raw), _seconds(response.headers.get("Retry-After")))
+
+    def _bearer(self) -> str:
+        if time.monotonic() - self._token_at >= TOKEN_S:
+            self._token, self._token_at = self._login().token or "", time.monotonic()
+        return self._token
+
+
+def outcome(answer: Answer, verb: str, place: Place) -> Outcome:
+    """The backend's word for an answer to a write."""
+    if answer.ok:
+        return Done()
+    if answer.code == 409:
+        return Conflict()
+    if answer.code == 404:
+        return Gone()
+    if answer.code in {400, 403, 422}:
+        return Denied(f"{verb} {place.called}: {answer.message}")
+    return RetryAfter(answer.retry_after_s)
+
+
+def backoff(failures: int, draw: Callable[[], float] = random.random) -> float:
+    """0.5·2ⁿ s ±20 %, at most 30."""
+    wait: float = min(30.0, BUSY_S * 2 ** min(failures, 10)) * (0.8 + 0.4 * draw())
+    return wait
+
+
+def _path(name: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None) -> str | None:
+    return os.fsdecode(name) if name else None
+
+
+def _decoded(raw: bytes) -> Object:
+    try:
+        found = json.loads(raw)
+    except ValueError:
+        return {"message": raw[:200].decode(errors="replace")}
+    return found if isinstance(found, dict) else {}
+
+
+def _seconds(text: str | None) -> float:
+    return float(text) if text and text.isdigit() else 0.0

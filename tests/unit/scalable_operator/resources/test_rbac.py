@@ -1,0 +1,22 @@
+"""Rights: no wildcard, nothing is deleted, a namespaced operator sees no cluster."""
+
+from __future__ import annotations
+
+from scalable_operator.resources import rbac
+
+
+def test_least_rights() -> None:
+    """No wildcard, no delete, no namespaces, no nodes, no Secrets."""
+    roles = [one for one in rbac.clusterwide() if one["kind"].endswith("Role")]
+    rules = [rule for role in roles for rule in role["rules"]]
+    verbs = {verb for rule in rules for verb in rule["verbs"]}
+    assert verbs == {"get", "list", "watch", "create", "patch", "update"}
+    assert not {"*", "namespaces", "nodes", "secrets"} & {what for rule in rules for what in rule["resources"]}
+
+
+def test_namespaced() -> None:
+    """Roles alone, without the CRD."""
+    made = rbac.namespaced("shop")
+    assert {one["kind"] for one in made} == {"ServiceAccount", "Role", "RoleBinding"}
+    assert not [r for one in made for r in one.get("rules", ()) if "customresourcedefinitions" in r["resources"]]
+    assert rbac.token_reader("shop-control", "shop")[0]["rules"][0]["resourceNames"] == ["shop-control"]

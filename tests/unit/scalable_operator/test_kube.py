@@ -1,0 +1,71 @@
+"""The raw client: what is sent, and every answer as a value."""
+
+from __future__ import annotations
+
+import pytest
+
+from scalable_operator.kube import APPLY, Answer, Kube, Place, backoff, outcome
+from services.controller.backend import Conflict, Denied, Done, Gone, RetryAfter
+from tests.unit.scalable_operator.api_server import api_server
+
+MAP = Place("", "v1", "configmaps", "n", "shop-tiers")
+
+
+def test_a_place_is_a_path() -> None:
+    """Core and named groups, all namespaces and one, objects and subresources."""
+    assert MAP.path == "/api/v1/namespaces/n/configmaps/shop-tiers"
+    assert Place("apps", "v1", "deployments").path == "/apis/apps/v1/deployments"
+    scale = Place("apps", "v1", "deployments", "n", "d", "scale")
+    assert (scale.path, scale.called) == ("/apis/apps/v1/namespaces/n/deployments/d/scale", "deployments/scale")
+
+
+async def test_writes_say_what_they_are_and_are_counted() -> None:
+    """An apply has its content type and the token; each request is counted by verb, resource, code."""
+    counted, hooks = [], []
+    async with api_server() as server:
+        kube = Kube(
+            server.login,
+            count=lambda *what: counted.append(what),
+            before=lambda: hooks.append("before"),
+            after=lambda: hooks.append("after"),
+        )
+        server.put(MAP.path, {"metadata": {"name": "shop-tiers"}})
+        assert (await kube.get(MAP)).ok
+        assert (await kube.apply(MAP, {"metadata": {"name": "shop-tiers"}}, manager="m")).code == 200
+        await kube.close()
+    assert server.headers[1]["Content-Type"] == APPLY
+    assert server.headers[1]["Authorization"] == "Bearer t-1"
+    assert counted == [("get", "configmaps", "200"), ("patch", "configmaps", "200")]
+    assert hooks == ["before", "after"]
+
+
+async def test_no_answer_is_an_answer() -> None:
+    """A server that is away is code 0, to be tried again, not an exception."""
+    async with api_server() as server:
+        kube = Kube(server.login)
+    answer = await kube.get(MAP, timeout_s=1)
+    await kube.close()
+    assert answer.code == 0
+    assert isinstance(outcome(answer, "get", MAP), RetryAfter)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [(200, Done()), (201, Done()), (404, Gone()), (409, Conflict()), (429, RetryAfter(7.0)), (503, RetryAfter(7.0))],
+)
+def test_outcomes(code: int, expected: object) -> None:
+    """The backend's word for each code."""
+    assert outcome(Answer(code, retry_after_s=7.0), "patch", MAP) == expected
+
+
+def test_a_refusal_names_the_verb() -> None:
+    """403 tells what is not granted."""
+    found = outcome(Answer(403, {"message": "no"}), "patch", MAP)
+    assert found == Denied("patch configmaps: no")
+
+
+def test_backoff_doubles_up_to_half_a_minute() -> None:
+    """0.5, 1, 2 … 30 s, spread by a fifth."""
+    assert [backoff(n, lambda: 0.5) for n in (0, 1, 2, 9)] == [0.5, 1.0, 2.0, 30.0]
+    assert backoff(0, lambda: 0.0) == pytest.approx(0.4)
+    assert backoff(0, lambda: 1.0) == pytest.approx(0.6)
