@@ -17,9 +17,9 @@ import yaml
 from tests.cluster.binaries import MissingNeedError, minors, programs
 from tests.cluster.client import Client, Object
 from tests.cluster.control_plane import ControlPlane, control_plane
+from tests.cluster.operator_scene import Scene
 from tests.harness import stores
 from tests.harness.stores import PostgresServer, ValkeyServer
-from tests.cluster.operator_scene import Scene
 
 CRD = Path(__file__).resolve().parents[2] / "manifests" / "crds" / "scalableapis.yaml"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
