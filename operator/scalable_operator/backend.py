@@ -149,6 +149,7 @@ class KubernetesBackend:
                 target=f"Deployment/{name[1]}",
                 updated=deployment.updated,
                 rivals=targets.autoscalers(self.store, name),
+                writer=", ".join(who for who in deployment.writers if who != SCALE_MANAGER),
                 pods=targets.pods_of(self.store, deployment),
             )
         return found
@@ -160,7 +161,7 @@ class KubernetesBackend:
         self._absent = {name: looked for name, looked in self._absent.items() if name in missing}
         for name in sorted(missing):
             looked = self._absent.get(name)
-            if looked is None or self._clock() - looked.at >= LOOK_AGAIN_S * 6:
+            if looked is None or self._clock() - looked.at >= LOOK_AGAIN_S:
                 found = await self.kube.get(Place("apps", "v1", "deployments", *name))
                 unlabelled = f"has no label {records.COMPONENT}"
                 problem = unlabelled if found.ok else "is not there" if found.code == 404 else found.message

@@ -66,8 +66,10 @@ async def carry_out(scene: Scene, decision: Decision, mind: Minded, hands: Hands
 async def _put_back(scene: Scene, mind: Minded, hands: Hands) -> list[Event]:
     """Somebody wrote another number over ours: ours again; the next tick decides."""
     name, ours = scene.component.name, mind.claim.replicas
-    message = f"{name}: somebody wrote {mind.claim.found} replicas over {ours}; put back"
-    await _scale(scene, ours, mind, hands)
+    who = scene.workload.writer or "somebody"
+    message = f"{name}: {who} wrote {mind.claim.found} replicas over {ours}; put back"
+    if not await _scale(scene, ours, mind, hands):
+        return []
     return [Event("Warning", "ReplicasOverwritten", message, name)]
 
 

@@ -63,13 +63,17 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What a component was last told to have; `updated` False while its own rollout runs; `rivals` also scale it."""
+    """What a component was last told to have; `updated` False while its own rollout runs; `rivals` also scale it.
+
+    `writer`: who else wrote `replicas`, where the home knows.
+    """
 
     replicas: int
     seen: str
     target: str
     updated: bool = True
     rivals: tuple[str, ...] = ()
+    writer: str = ""
     pods: tuple[Pod, ...] = ()
 
 

@@ -34,14 +34,15 @@ class Claim:
 
     def look(self, now_ms: int, workload: Workload, *, ours: bool) -> None:
         """Compare with what is there; `found` is the foreign number while it has to be put back."""
-        self.found, self.contested = None, now_ms < self.until_ms
+        pending, self.found, self.contested = self.found, None, now_ms < self.until_ms
         self.times = tuple(at for at in self.times if now_ms - at < SPAN_MS)
         if self.replicas >= 0 and (workload.seen == self.written_from or workload.replicas == self.replicas):
             return
         if self.replicas < 0 or not ours:
             self.replicas, self.written_from = workload.replicas, ""
             return
-        self.times = (*self.times, now_ms)
+        if workload.replicas != pending:  # else it could not be put back yet: one foreign write, not two
+            self.times = (*self.times, now_ms)
         if self.contested or len(self.times) >= TOO_OFTEN:
             self.until_ms, self.contested = now_ms + SPAN_MS, True
             self.replicas, self.written_from = workload.replicas, ""
@@ -53,4 +54,4 @@ def rivals(workload: Workload, claim: Claim) -> str:
     """Who else scales it, for people; '' when nobody does."""
     if workload.rivals:
         return f"{', '.join(workload.rivals)} scales it too"
-    return "somebody else writes its replicas" if claim.contested else ""
+    return f"{workload.writer or 'somebody else'} writes its replicas" if claim.contested else ""

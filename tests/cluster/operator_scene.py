@@ -22,14 +22,18 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import pytest
 import yaml
 
 from scalable_operator.resources import rbac
 from services.cli.embedded.child import end, spawn, tail
+from tests.cluster.binaries import minors
 from tests.cluster.client import MERGE, Client, Object, scalable_apis
 from tests.cluster.control_plane import ControlPlane, free_ports
 from tests.cluster.control_server import TOKEN, ControlServers, Voice
 
+OLDEST = pytest.mark.parametrize("minor", minors()[:1], indirect=True, scope="session")
+"""One minor is enough for what does not depend on it: the stage stays short."""
 ROOT = Path(__file__).resolve().parents[2]
 COMPONENTS = ("gateway", "balancer", "api")
 PATHS = {

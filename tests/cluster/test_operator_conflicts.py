@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from scalable_operator.resources import rbac
 from tests.cluster.client import MERGE, scalable_apis
-from tests.cluster.operator_scene import quick
+from tests.cluster.operator_scene import OLDEST, quick
+
+pytestmark = OLDEST
 
 
 def test_an_autoscaler_of_the_same_deployment(scene):
@@ -68,10 +70,9 @@ def test_a_target_that_is_not_there_or_not_ours(scene):
         scene.deployment(component)
     scene.operator()
     scene.apply()
-    scene.until(lambda: scene.condition("Accepted")[:2] == ("False", "TargetNotFound"))
-    assert "Deployment/shop-api is not there" in scene.condition("Accepted")[2]
+    scene.until(lambda: scene.condition("Accepted") == ("False", "TargetNotFound", "Deployment shop-api is not there"))
     scene.deployment("api", labelled=False)
-    scene.until(lambda: "has no label scalableapi.io/component" in scene.condition("Accepted")[2], 20)
+    scene.until(lambda: "shop-api has no label scalableapi.io/component" in scene.condition("Accepted")[2], 20)
     labels = {"metadata": {"labels": {"scalableapi.io/component": "api"}}}
     scene.client.do("PATCH", scene.deployments("api"), labels, kind=MERGE)
     scene.ready()

@@ -9,8 +9,10 @@ import time
 
 import pytest
 
-from tests.cluster.operator_scene import Scene, quick
+from tests.cluster.operator_scene import OLDEST, Scene, quick
 from tests.cluster.test_operator_tiers import STRICTER
+
+pytestmark = OLDEST
 
 Process = subprocess.Popen[bytes]
 
@@ -75,7 +77,7 @@ def text(scene: Scene, process: Process) -> str:
     return ""
 
 
-FAULTS = ["before:1", "after:1", "before:2", "after:2", "before:3", "after:4"]
+FAULTS = ["before:1", "after:1", "after:2", "before:3"]
 
 
 def crashed(scene: Scene, fault: str) -> Process:
@@ -120,7 +122,7 @@ def test_a_crash_at_any_write_of_a_rotation(scene, fault):
     }
 
 
-@pytest.mark.parametrize("fault", ["before:2", "after:2", "before:3", "after:3"])
+@pytest.mark.parametrize("fault", ["after:2", "before:3"])
 def test_a_crash_at_any_write_of_a_drained_scale_down(scene, fault):
     """The same end for each: two replicas, the busy ones; nobody is marked, nobody stays drained but who went."""
     scene.platform(api=3)

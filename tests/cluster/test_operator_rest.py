@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 
 from scalable_operator.resources import rbac
+from tests.cluster.operator_scene import OLDEST
+
+pytestmark = OLDEST
 
 QUIET_S = 12
 """Longer than any pace of the controller but the minute's."""
@@ -38,6 +41,15 @@ def test_no_writes_at_rest(scene):
     ]
     assert "finalizers" not in metadata
     assert "annotations" not in metadata
+
+
+def test_one_operator_for_every_namespace(scene):
+    """With the ClusterRole and WATCH_NAMESPACES unset it needs nothing more."""
+    scene.platform()
+    scene.grant(rbac.clusterwide(scene.namespace))
+    scene.operator(WATCH_NAMESPACES="")
+    scene.apply()
+    scene.ready()
 
 
 def test_rights_and_requests_are_the_same(scene, plane):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.cluster.operator_scene import OLDEST
+
 CONDITIONS = [
     "Accepted", "Available", "CircuitsClosed", "Degraded", "Paused", "Progressing", "Ready", "ScalingActive",
     "ScalingLimited", "Stalled", "TiersEnforced",
@@ -27,12 +29,16 @@ def test_apply_gives_a_status(scene, kubectl):
     print(f"apply → Ready with a starting operator: {took:.1f} s")
 
 
+@OLDEST
 def test_a_step_of_the_load_is_answered(scene):
     """Sixteen times the target on one pod: /scale is written within three seconds, with an Event that says why."""
     scene.platform()
     scene.operator()
     scene.apply()
     scene.ready()
+    voice = scene.voices("api").popitem()[1]
+    heard = voice.seq + 5
+    scene.until(lambda: voice.seq > heard)  # past the bustle of the start: once a second from here
     scene.load("api", 320)
     took = scene.until(lambda: scene.replicas("api") > 1, 5)
     print(f"load step → /scale written: {took:.2f} s")
@@ -46,6 +52,7 @@ def test_a_step_of_the_load_is_answered(scene):
     assert last["raw"] == 16
 
 
+@OLDEST
 def test_the_idle_pods_go_once_they_are_empty(scene):
     """Each is drained, marked by its deletion cost, and it is the one that goes; the busy one stays."""
     scene.platform(api=3)

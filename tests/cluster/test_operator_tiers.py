@@ -6,7 +6,9 @@ from services.schema.snapshot import BreakerState
 from services.schema.tiers import parse
 from tests.cluster.client import MERGE
 from tests.cluster.control_server import Voice
-from tests.cluster.operator_scene import Scene
+from tests.cluster.operator_scene import OLDEST, Scene
+
+pytestmark = OLDEST
 
 STRICTER = [
     {"name": "anonymous", "criticality": "sheddable", "policies": [{"name": "anonymous", "quota": 17, "window": 60}]},

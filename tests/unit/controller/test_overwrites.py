@@ -75,3 +75,14 @@ def test_rivals_are_named():
     """An autoscaler by its name; a contest without one."""
     assert rivals(Workload(1, "1", "D/api", rivals=("HPA shop",)), Claim()) == "HPA shop scales it too"
     assert rivals(Workload(1, "1", "D/api"), Claim()) == ""
+
+
+def test_one_foreign_write_counts_once() -> None:
+    """However often putting it back is refused: the store had changed in between, the number had not."""
+    claim = Claim()
+    claim.look(0, Workload(2, "1", "t"), ours=True)
+    for moment in range(1, 5):
+        claim.look(moment, Workload(7, str(moment + 1), "t"), ours=True)
+    assert claim.found == 7
+    assert len(claim.times) == 1
+    assert not claim.contested
