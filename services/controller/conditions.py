@@ -17,6 +17,8 @@ from services.schema.status import ComponentStatus, Status, Truth
 
 DEADLINE_MS: Final = 600_000
 DISABLED: Final = ("scalableapi.io/reconcile", "disabled")
+FORCE: Final = "scalableapi.io/force-reconcile"
+"""An annotation: each new value drops the memory of last writes, and everything is compared anew."""
 _LIMITED: Final[Mapping[str, str]] = {
     "AtMaximum": "TooManyReplicas",
     "ScheduleCap": "TooManyReplicas",

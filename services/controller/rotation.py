@@ -47,6 +47,28 @@ class Wanted:
     history_limit: int
 
 
+@dataclass(slots=True)
+class Memo:
+    """The last `Wanted`: making and hashing a document costs more than all else of a tick at rest."""
+
+    spec: ScalableApiSpec | None = None
+    record: Record | None = None
+    made: Wanted | None = None
+
+    def wanted(self, spec: ScalableApiSpec, record: Record) -> Wanted:
+        """Made anew when the spec, the documents or the phase are others."""
+        if self.made is None or spec is not self.spec or not _same_documents(self.record, record):
+            self.made = _wanted(spec, record)
+        self.spec, self.record = spec, record
+        return self.made
+
+
+def _same_documents(before: Record | None, now: Record) -> bool:
+    if before is None or before.phase != now.phase:
+        return False
+    return before.active is now.active and before.candidate is now.candidate
+
+
 def plan(
     now_ms: int,
     spec: ScalableApiSpec,
@@ -55,11 +77,12 @@ def plan(
     *,
     retry: str = "",
     verdict: rotation.Verdict = "Unknown",
+    memo: Memo | None = None,
 ) -> Plan:
     """The next state, from what the spec says, who has acknowledged, and how a canary does."""
     if retry != record.retry:
         record = replace(record, retry=retry, failed_hash="")
-    wanted = _wanted(spec, record)
+    wanted = (memo or Memo()).wanted(spec, record)
     state = State(
         record.phase,
         record.since_ms,

@@ -17,7 +17,7 @@ from services.controller.accept import accepted
 from services.controller.apply import Scene, carry_out
 from services.controller.backend import Api, Backend, Event, Fleet, Pod, Record
 from services.controller.collect import facts_of, gateways, limiters
-from services.controller.conditions import DISABLED
+from services.controller.conditions import DISABLED, FORCE
 from services.controller.decide import decide_all
 from services.controller.events import EventFilter
 from services.controller.meters import Meters
@@ -52,6 +52,7 @@ class Visitor:
         """One tick of one object; what it costs to poll it."""
         started_s = time.monotonic()
         mind.namespace, mind.name, mind.generation = found.namespace, found.name, found.generation
+        mind.force(found.annotations.get(FORCE, ""))
         api, fleet = accepted(found, mind.checked, self.numbers.servers), self.backend.fleet(found)
         hands = Hands(
             Writer(self.backend, mind.denied, self.meters.wrote(started_s)),
