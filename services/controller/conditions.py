@@ -1,6 +1,8 @@
 """The conditions of a status (operator.md §3): one yes-or-no each, with a reason that is API and a sentence.
 
 All of them are always there. `Ready` is Accepted and Available and not TiersEnforced=False, no more. Caller: `status`.
+
+Longer than 200 lines because the table of reasons is read as one.
 """
 
 from __future__ import annotations

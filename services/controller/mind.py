@@ -21,6 +21,7 @@ from services.controller.rotation import Memo
 from services.controller.trials import Trials
 from services.core import circuits
 from services.core.autoscale import Decision
+from services.core.budget import Line
 from services.schema.status import Status
 
 REST_MS: Final = 5000
@@ -43,6 +44,7 @@ class Mind:
     acks: Acks = field(default_factory=Acks)
     trials: Trials = field(default_factory=Trials)
     record: Record | None = None
+    line: Line | None = None
     memo: Memo = field(default_factory=Memo)
     history: History = field(default_factory=History)
     circuits: circuits.Memory = field(default_factory=circuits.Memory)

@@ -4,7 +4,9 @@ Written first, pushed second: a pod that starts now reads the new one from its f
 until it acknowledges the hash. What brings the old content back (a refusal, a canary that is worse) does so as a new
 revision; the hash that failed is not tried again until the spec says something else, or a person asks for it.
 
-Caller: the loop, once a tick. Which move is next is `core.rotation`'s; `plan` makes the record of it; `acks.push` talks.
+Longer than 200 lines because each move's record and sentence stand side by side.
+
+Caller: controller.rounds, once a tick. Which move is next is `core.rotation`'s; `plan` makes the record of it; `acks.push` talks.
 """
 
 from __future__ import annotations
