@@ -112,7 +112,7 @@ class Visitor:
         polled, _ = await asyncio.gather(self.ports.poll(pods, hands.token), fetching)
         mind.unauthorized = polled.unauthorized
         mind.watch.take(now_ms, polled.snapshots, until, until)
-        if mind.called_ms is None or any(snapshot.rps > 0 for snapshot in polled.snapshots.values()):
+        if any(snapshot.rps > 0 for snapshot in polled.snapshots.values()):
             mind.called_ms = now_ms
         mind.acks.take(mind.watch, limiters(fleet), gateways(fleet))
 
@@ -162,7 +162,8 @@ def _to_ask(now_ms: int, fleet: Fleet, mind: Mind, pace: Pace) -> tuple[list[Pod
 def load_of(now_ms: int, fleet: Fleet, mind: Mind) -> Load:
     """What a visit to the object costs, and whether it may wait."""
     moving = any(m.victims for m in mind.components.values()) or (mind.record and mind.record.phase not in AT_REST)
-    idle = not moving and mind.called_ms is not None and now_ms - mind.called_ms >= IDLE_MS
+    called = mind.called_ms is not None and now_ms - mind.called_ms < IDLE_MS
+    idle = not moving and not called
     return Load(tuple(len(workload.pods) for workload in fleet.values()), idle)
 
 
