@@ -40,7 +40,7 @@ from tests.harness.wait import eventually
 Object = dict[str, Any]
 IMAGES: Final[Mapping[str, Sequence[str]]] = {
     **{name: (sys.executable, "-m", f"services.{name}") for name in ("gateway", "balancer", "api")},
-    "operator": (sys.executable, "-m", "scalable_operator.main"),
+    "operator": (sys.executable, "-m", "scalable_operator"),
 }
 """The last part of an image's name, without `scalable-api-` → what it starts."""
 LEASE_S: Final = 40

@@ -159,7 +159,8 @@ class Shop:
 
 def labels(component: str = "") -> dict[str, str]:
     own = {"app.kubernetes.io/name": "scalable-api", "app.kubernetes.io/instance": NAME}
-    return own | ({"app.kubernetes.io/component": component} if component else {})
+    named = {"app.kubernetes.io/component": component, "scalableapi.io/component": component}
+    return own | (named if component else {})
 
 
 def secret(name: str, key: str) -> Object:

@@ -74,12 +74,13 @@ def _stand_ins(around: Around, host: Host, folder: Path, account: Path | None) -
 
 def _kubeconfig(url: str, account: Path, namespace: str) -> Object:
     cluster = {"server": url, "certificate-authority": str(account / "ca.crt")}
+    token = {"tokenFile": str(account / "token"), "token": (account / "token").read_text()}  # kopf reads no tokenFile
     context = {"cluster": "here", "user": "account", "namespace": namespace}
     return {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "here", "cluster": cluster}],
-        "users": [{"name": "account", "user": {"tokenFile": str(account / "token")}}],
+        "users": [{"name": "account", "user": token}],
         "contexts": [{"name": "here", "context": context}],
         "current-context": "here",
     }
