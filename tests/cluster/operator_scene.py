@@ -293,7 +293,14 @@ class Scene:
                 return time.monotonic() - began
             time.sleep(0.03)
         logs = "\n".join(f"--- {path.name}\n{tail(path)}" for path in self.logs.values())
+        logs += "\n".join(self._requests(process) for process in self.processes)
         raise AssertionError(f"not within {within_s} s: {why or what}; last: {last}\n{self.status_text()}\n{logs}")
+
+    def _requests(self, process: subprocess.Popen[bytes]) -> str:
+        with contextlib.suppress(httpx.TransportError):
+            lines = self.asked(process, "/metrics").text.splitlines()
+            return "\n".join(line for line in lines if line.startswith("operator_api_requests_total"))
+        return "--- no answer"
 
     def status_text(self) -> str:
         with contextlib.suppress(AssertionError):

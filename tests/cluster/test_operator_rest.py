@@ -52,6 +52,16 @@ def test_one_operator_for_every_namespace(scene):
     scene.ready()
 
 
+def test_a_namespace_of_many_pods(scene):
+    """With 130 pods before its start the watches fill: kopf's worker limit of 100 once kept them waiting for ever."""
+    scene.kubelet.ready = False
+    scene.platform(api=130)
+    scene.until(lambda: len(scene.pods("api")) == 130, 30)
+    scene.operator()
+    scene.apply()
+    scene.until(lambda: scene.status()["replicas"] == 130)
+
+
 def test_rights_and_requests_are_the_same(scene, plane):
     """Every request of every operator of this run is granted by the table, and every right was used."""
     scene.platform()

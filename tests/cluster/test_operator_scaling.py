@@ -43,13 +43,12 @@ def test_a_step_of_the_load_is_answered(scene):
     took = scene.until(lambda: scene.replicas("api") > 1, 5)
     print(f"load step → /scale written: {took:.2f} s")
     assert took <= 3
-    scene.until(lambda: scene.replicas("api") == 9, 5)  # 4 times itself, or 8 more: the policies' widest
+    scene.until(lambda: scene.replicas("api") == 9)  # 4 times itself, or 8 more: the policies' widest
     scene.until(lambda: [note for reason, note in scene.events() if reason == "ScaledUp" and "api 1→" in note])
     scene.until(lambda: scene.status()["replicas"] == 9)
-    last = next(c for c in scene.status()["components"] if c["name"] == "api")["lastDecision"]
-    assert (last["final"], last["reason"]) == (9, "PolicyLimited")
-    assert last["inputs"]["inPanic"]
-    assert last["raw"] == 16
+    (api,) = [component for component in scene.status()["components"] if component["name"] == "api"]
+    assert api["lastDecision"]["final"] == 9
+    assert api["inPanic"]
 
 
 @OLDEST

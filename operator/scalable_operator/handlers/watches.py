@@ -84,7 +84,11 @@ def _watch_ours(made: kopf.OperatorRegistry, sink: Sink) -> None:
 
 
 def settings() -> kopf.OperatorSettings:
-    """operator.md §10, row by row."""
+    """operator.md §10, row by row.
+
+    `queueing.worker_limit` stays unset: each object's worker holds its place while it waits for all indexes to fill,
+    so with more objects of a kind than workers the indexes would never be full.
+    """
     made = kopf.OperatorSettings()
     made.watching.inactivity_timeout = 70
     made.watching.server_timeout = 600
@@ -99,7 +103,6 @@ def settings() -> kopf.OperatorSettings:
     made.posting.enabled = False
     made.peering.standalone = True
     made.execution.default_backoff = 5
-    made.queueing.worker_limit = 100
     made.process.ultimate_exiting_timeout = 20
     made.persistence.finalizer = "scalableapi.io/finalizer"
     made.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix="scalableapi.io")
