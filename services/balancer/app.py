@@ -27,7 +27,8 @@ from services.http1.limits import Deadlines, Limits
 from services.http1.listener import HttpServer
 from services.http1.pool import Pool
 from services.http1.problems import ProblemWriter
-from services.runtime.discovery import Discovery, EndpointInfo
+from services.runtime.discovery import Discovery
+from services.runtime.endpoints import EndpointInfo
 from services.runtime.process import Runtime
 from services.runtime.settings import BalancerSettings
 from services.runtime.tasks import spawn, stop

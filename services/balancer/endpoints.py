@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from services.core.balancing import Target
 from services.core.breaker import Breaker
 from services.http1.upstream import NextHop
-from services.runtime.discovery import EndpointInfo
+from services.runtime.endpoints import EndpointInfo
 from services.runtime.metrics import Series
 
 STARTING: Final = "starting"

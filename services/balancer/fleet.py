@@ -39,7 +39,7 @@ from services.core.breaker import CLOSED, OPEN, STATE_NAMES, Breaker, BreakerCon
 from services.core.outlier import Sample, after_clean_interval, judge, may_be_away
 from services.core.retry_budget import RetryBudget, TryTimeout
 from services.core.verdicts import Refusal
-from services.runtime.discovery import EndpointInfo
+from services.runtime.endpoints import EndpointInfo
 from services.runtime.log import get_log
 from services.runtime.vitals import Events
 

@@ -19,7 +19,7 @@ from services.core.balancing import slow_start_weight
 from services.core.breaker import STATE_NAMES, Breaker
 from services.core.verdicts import Answer
 from services.runtime import breakers as runtime_breakers
-from services.runtime.discovery import authority
+from services.runtime.endpoints import authority
 from services.runtime.vitals import rfc3339
 from services.schema.snapshot import EndpointState
 

@@ -4,7 +4,9 @@ Up: own victims come back first (one round trip), the rest is scaled. Down: V0 p
 caller looks away, V3 until it is empty, V4 mark, V5 scale by exactly the empty ones, V6 look whether those went. Every
 step can be repeated: a crash at any of them loses no pod and no capacity, for marks end by themselves.
 
-Caller: the loop, after each decision. What is remembered is in `decide.Minded`.
+Longer than 200 lines because V0 to V6 are one argument about one pod.
+
+Caller: controller.visit, after each decision. What is remembered is in `decide.Minded`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from services.controller.backend import Event, Fleet, Record
+from services.controller.backend import Event, Fleet
 from services.core import budget
 from services.core.autoscale import Decision
 from services.core.budget import HOUR_MS, Line, State
@@ -69,13 +69,13 @@ class Purse:
         return f"{used // step * step}/{allowed}"
 
 
-def purse(now_ms: int, spec: ScalableApiSpec | None, fleet: Fleet, record: Record) -> Purse | None:
+def purse(now_ms: int, spec: ScalableApiSpec, fleet: Fleet, before: Line | None) -> Purse | None:
     """The budget with its line brought up to now; None without one."""
-    if spec is None or spec.budget is None:
+    if spec.budget is None:
         return None
     replicas = {name: workload.replicas for name, workload in fleet.items() if spec.component(name)}
     rate = budget.weighted(replicas, spec.budget.weights.model_dump())
-    line = budget.advance(record.budget, now_ms, spec.budget.per, rate)
+    line = budget.advance(before, now_ms, spec.budget.per, rate)
     return Purse(spec.budget, line, budget.period(now_ms, spec.budget.per)[1], now_ms, replicas)
 
 

@@ -1,6 +1,8 @@
 """The conditions of a status (operator.md §3): one yes-or-no each, with a reason that is API and a sentence.
 
 All of them are always there. `Ready` is Accepted and Available and not TiersEnforced=False, no more. Caller: `status`.
+
+Longer than 200 lines because the table of reasons is read as one.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from services.schema.status import ComponentStatus, Status, Truth
 
 DEADLINE_MS: Final = 600_000
 DISABLED: Final = ("scalableapi.io/reconcile", "disabled")
+FORCE: Final = "scalableapi.io/force-reconcile"
+"""An annotation: each new value drops the memory of last writes, and everything is compared anew."""
 _LIMITED: Final[Mapping[str, str]] = {
     "AtMaximum": "TooManyReplicas",
     "ScheduleCap": "TooManyReplicas",

@@ -114,6 +114,7 @@ def decide_all(
     *,
     purse: Purse | None = None,
     fetched: Mapping[Name, float] | None = None,
+    acts: bool = True,
 ) -> dict[str, Decision]:
     """A decision for every component that has a workload, in path order. Fills the windows, updates the memories."""
     decisions: dict[str, Decision] = {}
@@ -126,17 +127,20 @@ def decide_all(
         pods = readings(now_ms, workload, watch)
         values = {m.name: _value(name, m, pods, callers, fetched or {}) for m in metrics_of(component)}
         windows = _windows(now_ms, component, values, mind)
-        mode = component.mode or spec.mode
-        number = spec.replicas if name == "api" else component.replicas
-        mind.claim.look(now_ms, workload, ours=mode == "Auto" or (mode == "Manual" and number is not None))
-        contested = bool(mode == "Auto" and workload.rivals) or mind.claim.contested
-        seen = replace(counts(now_ms, workload, watch, frozenset(mind.victims)), conflicted=contested)
         mind.table = timetable(now_ms, component, mind.table)
         rules = rules_of(spec, component, mind.table, purse.cap(name, decisions) if purse else None)
+        mind.claim.look(now_ms, workload, ours=acts and _sets(rules))
+        contested = bool(rules.mode == "Auto" and workload.rivals) or mind.claim.contested
+        seen = replace(counts(now_ms, workload, watch, frozenset(mind.victims)), conflicted=contested)
         decision = autoscale.decide(now_ms, seen, windows, rules, mind.memory)
         mind.memory = decision.memory
         decisions[name] = decision
     return decisions
+
+
+def _sets(rules: Rules) -> bool:
+    """Is the count ours to set? Not in Recommend, nor in Manual without a number."""
+    return rules.mode == "Auto" or (rules.mode == "Manual" and rules.manual_replicas is not None)
 
 
 def _value(

@@ -17,7 +17,7 @@ from services.controller.backend import Backend, Key
 from services.controller.events import EventFilter
 from services.controller.meters import MeteredPorts, Meters
 from services.controller.mind import Mind
-from services.controller.pace import Load, Pace, pace
+from services.controller.pace import MAX_STRETCH, Load, Pace, pace
 from services.controller.pods import ControlPorts
 from services.controller.prometheus import Numbers, PrometheusServers
 from services.controller.status import record_to_status
@@ -29,8 +29,12 @@ from services.runtime.tasks import spawn
 TICK_S: Final = 1.0
 JITTER: Final = 0.1
 """Visits of many objects spread over the second by themselves."""
+STRETCHED_JITTER: Final = 0.5
+"""Those that wait for each other must not come all at once, which they do after a start."""
 BATCH_S: Final = 0.1
 """Changes come in bunches; a visit takes them together."""
+LOOK_S: Final = 0.02
+"""Between two looks at who is due: of a thousand objects one comes every millisecond."""
 PARALLEL: Final = 64
 LATE_S: Final = 15.0
 """Without a finished visit for so long a probe ends us: another will do better."""
@@ -107,7 +111,7 @@ class Controller:
             while True:
                 self._start_due(time.monotonic(), dirty)
                 left = min(self._due_s.values(), default=0) - time.monotonic()
-                dirty = await self._backend.changed(min(TICK_S, max(BATCH_S / 10, left)))
+                dirty = await self._backend.changed(min(TICK_S, max(LOOK_S, left)))
                 if dirty:
                     await asyncio.sleep(BATCH_S)
         finally:
@@ -134,7 +138,8 @@ class Controller:
     def _interval_s(self, key: Key) -> float:
         load = self._loads.get(key)
         stretch = self.pace.stretch if load and load.idle else 1.0
-        return TICK_S * stretch * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads load, no secret
+        spread = JITTER if stretch <= 1 else STRETCHED_JITTER
+        return TICK_S * min(MAX_STRETCH, stretch * random.uniform(1 - spread, 1 + spread))  # noqa: S311  # no secret
 
     def _forget(self) -> None:
         """Objects that are gone; and how much time there is for those that stay."""

@@ -17,9 +17,11 @@ from services.controller.facts import History
 from services.controller.news import Told
 from services.controller.observe import Watch
 from services.controller.prometheus import Fetched
+from services.controller.rotation import Memo
 from services.controller.trials import Trials
 from services.core import circuits
 from services.core.autoscale import Decision
+from services.core.budget import Line
 from services.schema.status import Status
 
 REST_MS: Final = 5000
@@ -42,6 +44,8 @@ class Mind:
     acks: Acks = field(default_factory=Acks)
     trials: Trials = field(default_factory=Trials)
     record: Record | None = None
+    line: Line | None = None
+    memo: Memo = field(default_factory=Memo)
     history: History = field(default_factory=History)
     circuits: circuits.Memory = field(default_factory=circuits.Memory)
     status: Status = field(default_factory=Status)
@@ -55,4 +59,14 @@ class Mind:
     called_ms: int | None = None
     denied: dict[str, str] = field(default_factory=dict)
     swept: bool = False
+    forced: str = ""
+    rewrite: bool = False
     told: Told = field(default_factory=Told)
+
+    def force(self, asked: str) -> None:
+        """A new value of annotation force-reconcile: what was written last is not relied on any more."""
+        if asked == self.forced:
+            return
+        self.forced, self.record, self.swept, self.rewrite = asked, None, False, True
+        self.acks.hashes.clear()
+        self.acks.tries.clear()

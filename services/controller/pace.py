@@ -1,6 +1,6 @@
 """How often objects are visited and how many of their pods are asked, within a budget of polls (operator.md §9).
 
-Above the budget, objects that nobody called for a minute share what is left, each at least every fifteen seconds; when
+Above the budget, objects that nobody called for a minute (or, so far, at all) share what is left, each at least every fifteen seconds; when
 that does not suffice, fewer pods of a large component are asked per visit. Pure. Caller: controller.loop, once a second.
 """
 

@@ -23,9 +23,11 @@ async def publish(facts: Facts, mind: Mind, hands: Hands) -> None:
     """Build the status, and write it if it is its turn."""
     found = status.build(facts, mind.status, mind.history)
     mind.latest = found
-    if found == mind.status:
+    if found == mind.status and not mind.rewrite:
         return
-    turned = status.turned(found) != status.turned(mind.status) or _circuits_due(facts.now_ms, found, mind)
+    turned = (
+        mind.rewrite or status.turned(found) != status.turned(mind.status) or _circuits_due(facts.now_ms, found, mind)
+    )
     if not turned and facts.now_ms - mind.written_ms < REST_MS:
         return
     outcome = await hands.backend.publish(facts.api, found, "")
@@ -33,7 +35,7 @@ async def publish(facts: Facts, mind: Mind, hands: Hands) -> None:
         if found.circuits != mind.status.circuits:
             recent = tuple(at for at in mind.circuit_writes if facts.now_ms - at < MINUTE_MS)
             mind.circuit_writes = (*recent, facts.now_ms)
-        mind.status, mind.written_ms = found, facts.now_ms
+        mind.status, mind.written_ms, mind.rewrite = found, facts.now_ms, False
 
 
 def _circuits_due(now_ms: int, found: Status, mind: Mind) -> bool:

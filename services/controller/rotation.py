@@ -4,7 +4,9 @@ Written first, pushed second: a pod that starts now reads the new one from its f
 until it acknowledges the hash. What brings the old content back (a refusal, a canary that is worse) does so as a new
 revision; the hash that failed is not tried again until the spec says something else, or a person asks for it.
 
-Caller: the loop, once a tick. Which move is next is `core.rotation`'s; `plan` makes the record of it; `acks.push` talks.
+Longer than 200 lines because each move's record and sentence stand side by side.
+
+Caller: controller.rounds, once a tick. Which move is next is `core.rotation`'s; `plan` makes the record of it; `acks.push` talks.
 """
 
 from __future__ import annotations
@@ -47,6 +49,28 @@ class Wanted:
     history_limit: int
 
 
+@dataclass(slots=True)
+class Memo:
+    """The last `Wanted`: making and hashing a document costs more than all else of a tick at rest."""
+
+    spec: ScalableApiSpec | None = None
+    record: Record | None = None
+    made: Wanted | None = None
+
+    def wanted(self, spec: ScalableApiSpec, record: Record) -> Wanted:
+        """Made anew when the spec, the documents or the phase are others."""
+        if self.made is None or spec is not self.spec or not _same_documents(self.record, record):
+            self.made = _wanted(spec, record)
+        self.spec, self.record = spec, record
+        return self.made
+
+
+def _same_documents(before: Record | None, now: Record) -> bool:
+    if before is None or before.phase != now.phase:
+        return False
+    return before.active is now.active and before.candidate is now.candidate
+
+
 def plan(
     now_ms: int,
     spec: ScalableApiSpec,
@@ -55,11 +79,12 @@ def plan(
     *,
     retry: str = "",
     verdict: rotation.Verdict = "Unknown",
+    memo: Memo | None = None,
 ) -> Plan:
     """The next state, from what the spec says, who has acknowledged, and how a canary does."""
     if retry != record.retry:
         record = replace(record, retry=retry, failed_hash="")
-    wanted = _wanted(spec, record)
+    wanted = (memo or Memo()).wanted(spec, record)
     state = State(
         record.phase,
         record.since_ms,

@@ -25,7 +25,7 @@ async def rotate(now_ms: int, api: Api, spec: ScalableApiSpec, mind: Mind, hands
     for _ in range(2):
         record = await known(api, mind, hands)
         retry, verdict = api.annotations.get(rotation.RETRY, ""), mind.trials.verdict(now_ms, spec, record)
-        planned = rotation.plan(now_ms, spec, record, mind.acks, retry=retry, verdict=verdict)
+        planned = rotation.plan(now_ms, spec, record, mind.acks, retry=retry, verdict=verdict, memo=mind.memo)
         message = planned.message
         if not await keep(api, mind, record, planned.record, hands):
             break

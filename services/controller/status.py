@@ -1,7 +1,9 @@
 """STATUS: what the tick saw and did, as the object's status and conditions (operator.md §2, §3, §7).
 
 Pure: facts in, a `Status` out; equal facts give equal bytes, so an object at rest is written never. Numbers that move
-at rest are not in it. Caller: the loop.
+at rest are not in it. Caller: controller.publish.
+
+Longer than 200 lines because it writes the whole document, part by part.
 """
 
 from __future__ import annotations

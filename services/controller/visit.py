@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from services.controller import budgets, news, timetable
@@ -17,7 +17,7 @@ from services.controller.accept import accepted
 from services.controller.apply import Scene, carry_out
 from services.controller.backend import Api, Backend, Event, Fleet, Pod, Record
 from services.controller.collect import facts_of, gateways, limiters
-from services.controller.conditions import DISABLED
+from services.controller.conditions import DISABLED, FORCE
 from services.controller.decide import decide_all
 from services.controller.events import EventFilter
 from services.controller.meters import Meters
@@ -38,6 +38,16 @@ DRAWS: Final = random.Random()  # noqa: S311  # which pods are asked first is no
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """What came of deciding and acting; nothing without a spec."""
+
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
+    purse: budgets.Purse | None = None
+    happened: Sequence[Event] = ()
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Visitor:
     """What every visit needs."""
 
@@ -52,42 +62,47 @@ class Visitor:
         """One tick of one object; what it costs to poll it."""
         started_s = time.monotonic()
         mind.namespace, mind.name, mind.generation = found.namespace, found.name, found.generation
+        mind.force(found.annotations.get(FORCE, ""))
         api, fleet = accepted(found, mind.checked, self.numbers.servers), self.backend.fleet(found)
-        hands = Hands(
-            Writer(self.backend, mind.denied, self.meters.wrote(started_s)),
-            self.ports,
-            await self._token(now_ms, api, mind),
-        )
+        writer = Writer(self.backend, mind.denied, self.meters.wrote(started_s))
+        hands = Hands(writer, self.ports, await self._token(now_ms, api, mind))
         await self._observe(now_ms, api.spec, fleet, mind=mind, hands=hands, pace=pace)
-        disabled = api.annotations.get(DISABLED[0]) == DISABLED[1]
-        acts = self.backend.may_write() and not disabled and not api.conflict
-        happened, message = news.object_events(api, mind.told), ""
-        decisions: dict[str, Decision] = {}
-        purse = None
+        happened, done = news.object_events(api, mind.told), Done()
         if api.spec is not None:
-            record = mind.record = await known(api, mind, hands)
-            purse = budgets.purse(now_ms, api.spec, fleet, record)
-            tables = {name: minded.table for name, minded in mind.components.items()}
-            decisions = decide_all(
-                now_ms, api.spec, fleet, mind.watch, mind.components, purse=purse, fetched=mind.fetched.values(now_ms)
-            )
-            self._count(now_ms, mind, decisions)
-            for name in decisions:
-                now = mind.components[name].table
-                happened += timetable.edges(name, tables.get(name), now) if now else []
-            mind.trials.take(now_ms, api.spec, record, mind.watch, mind.acks.gateways)
-            if acts:
-                happened += await _apply(now_ms, api, fleet, decisions=decisions, mind=mind, hands=hands)
-                told, message = await rotate(now_ms, api, api.spec, mind, hands)
-                self.meters.happened(told, now_ms - record.since_ms)
-                happened += told
-                await keep_line(api, api.spec, purse, mind, hands)
-        facts = facts_of(now_ms, api, fleet, decisions, mind, purse=purse, message=message, version=self.version)
-        happened += news.all_events(facts, mind.told)
+            done = await self._decide_and_act(now_ms, api, api.spec, fleet, mind=mind, hands=hands)
+        facts = facts_of(
+            now_ms, api, fleet, done.decisions, mind, purse=done.purse, message=done.message, version=self.version
+        )
+        happened += [*done.happened, *news.all_events(facts, mind.told)]
         await publish(facts, mind, hands)
         await self._tell(now_ms, api, happened)
         self.meters.visit.observe(time.monotonic() - started_s)
         return load_of(now_ms, fleet, mind)
+
+    async def _decide_and_act(
+        self, now_ms: int, api: Api, spec: ScalableApiSpec, fleet: Fleet, *, mind: Mind, hands: Hands
+    ) -> Done:
+        """Always decides; acts as leader, unless the object asks not to or another one has the workload."""
+        disabled = api.annotations.get(DISABLED[0]) == DISABLED[1]
+        acts = self.backend.may_write() and not disabled and not api.conflict
+        record = mind.record = await known(api, mind, hands)
+        purse = budgets.purse(now_ms, spec, fleet, record.budget or mind.line)
+        mind.line = purse.line if purse else None
+        tables = {name: minded.table for name, minded in mind.components.items()}
+        fetched = mind.fetched.values(now_ms)
+        decisions = decide_all(
+            now_ms, spec, fleet, mind.watch, mind.components, purse=purse, fetched=fetched, acts=acts
+        )
+        self._count(now_ms, mind, decisions)
+        happened = _edges(tables, mind)
+        mind.trials.take(now_ms, spec, record, mind.watch, mind.acks.gateways)
+        if not acts:
+            return Done(decisions, purse, happened)
+        happened += await _apply(now_ms, api, fleet, decisions=decisions, mind=mind, hands=hands)
+        told, message = await rotate(now_ms, api, spec, mind, hands)
+        self.meters.happened(told, now_ms - record.since_ms)
+        await keep_line(api, spec, purse, mind, hands)
+        return Done(decisions, purse, [*happened, *told], message)
 
     async def _observe(
         self, now_ms: int, spec: ScalableApiSpec | None, fleet: Fleet, *, mind: Mind, hands: Hands, pace: Pace
@@ -97,7 +112,7 @@ class Visitor:
         polled, _ = await asyncio.gather(self.ports.poll(pods, hands.token), fetching)
         mind.unauthorized = polled.unauthorized
         mind.watch.take(now_ms, polled.snapshots, until, until)
-        if mind.called_ms is None or any(snapshot.rps > 0 for snapshot in polled.snapshots.values()):
+        if any(snapshot.rps > 0 for snapshot in polled.snapshots.values()):
             mind.called_ms = now_ms
         mind.acks.take(mind.watch, limiters(fleet), gateways(fleet))
 
@@ -121,6 +136,14 @@ class Visitor:
                 await self.backend.emit(api, admitted)
 
 
+def _edges(before: Mapping[str, timetable.Timetable | None], mind: Mind) -> list[Event]:
+    """Schedule entries that began or ended."""
+    found: list[Event] = []
+    for name, minded in mind.components.items():
+        found += timetable.edges(name, before.get(name), minded.table) if minded.table else []
+    return found
+
+
 def _to_ask(now_ms: int, fleet: Fleet, mind: Mind, pace: Pace) -> tuple[list[Pod], dict[str, Ages]]:
     """Which pods this visit polls, and how long each live pod's answer counts."""
     asked: list[Pod] = []
@@ -139,7 +162,8 @@ def _to_ask(now_ms: int, fleet: Fleet, mind: Mind, pace: Pace) -> tuple[list[Pod
 def load_of(now_ms: int, fleet: Fleet, mind: Mind) -> Load:
     """What a visit to the object costs, and whether it may wait."""
     moving = any(m.victims for m in mind.components.values()) or (mind.record and mind.record.phase not in AT_REST)
-    idle = not moving and mind.called_ms is not None and now_ms - mind.called_ms >= IDLE_MS
+    called = mind.called_ms is not None and now_ms - mind.called_ms < IDLE_MS
+    idle = not moving and not called
     return Load(tuple(len(workload.pods) for workload in fleet.values()), idle)
 
 

@@ -191,7 +191,8 @@ class Gateway:
         self.limiter.configure(document)
 
     def _live_gateways(self) -> int:
-        return len(self._peers.current) if self._rt.settings.gateway_peers else 1
+        """Those that leave take nothing new, so they need no share of a limit."""
+        return max(1, sum(not peer.draining for peer in self._peers.current))
 
     def _redis_is(self, away: bool) -> None:
         self.breaker.moved(is_open=away)

@@ -18,7 +18,7 @@ from services.core.balancing import P2C, REFRESH_S, SLOW_START_S, Chooser, Targe
 from services.http1.heads import Names
 from services.http1.limits import Deadlines, Limits
 from services.http1.pool import Pool
-from services.runtime.discovery import EndpointInfo
+from services.runtime.endpoints import EndpointInfo
 from services.runtime.tasks import spawn, stop
 from services.schema.snapshot import EndpointState
 

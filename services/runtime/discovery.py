@@ -1,56 +1,39 @@
 """Who is there: addresses of the next hop from a list of sources, replaced whole whenever one changes.
 
 `http://host:port` names one endpoint; `file:path` is a JSON file that the supervisor (or whoever) writes;
-`dns:host:port` asks the resolver every five seconds. Called by the gateway (balancers, peers), the balancer (apis) and
-the api (every control port). Every source keeps its last good answer: a failing or mistyped one takes nobody out of
-service. What is wrong is logged once, not each time it is seen. Only this module speaks to the file or the resolver;
-the caller gets immutable tuples.
+`dns:host:port` asks the resolver every five seconds; `k8s:namespace/service:port` watches the Service's EndpointSlices
+(endpoint_slices.py). Called by the gateway (balancers, peers), the balancer (apis) and the api (every control port).
+Every source keeps its last good answer (endpoints.py). Only this module speaks to the file or the resolver; the caller
+gets immutable tuples.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import math
 import os
 import re
 import socket
 import stat
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from services.runtime.endpoint_slices import SliceSource, service_of
+from services.runtime.endpoints import EndpointInfo, Source, SourceError, authority, is_host, merged
 from services.runtime.log import get_log
 from services.runtime.tasks import spawn, stop
 
-MAX_ENDPOINTS: Final = 1000
 FILE_MAX_BYTES: Final = 1 << 20  # a thousand entries with room
 FILE_PERIOD_S: Final = 0.2  # one stat; a killed process must be out of the file's way at once
 DNS_PERIOD_S: Final = 5.0
 DNS_FIRST_WAIT_S: Final = 2.0  # start does not hang on a dead resolver
 WEIGHT_MAX: Final = 1000.0
-FORMS: Final = "http://host:port, file:path or dns:host:port"
+FORMS: Final = "http://host:port, file:path, dns:host:port or k8s:namespace/service:port"
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\[\]-]{0,127}")
-_HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
 log = get_log(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointInfo:
-    id: str
-    host: str
-    port: int
-    control_url: str = ""
-    weight: float = 1.0
-    version: str = ""
-    draining: bool = False
-
-
-class SourceError(ValueError):
-    """A source, or what it delivered, cannot be used; the text names it."""
 
 
 OnChange = Callable[[tuple[EndpointInfo, ...]], None]
@@ -71,56 +54,17 @@ class Discovery:
         self.current = merged(source.found for source in self._sources)
         self._on_change(self.current)
         for source in self._sources:
-            if source.period_s:
-                self._tasks.append(spawn(self._watch(source), name=f"discovery {source.text}"))
+            self._tasks.append(spawn(source.follow(self._merge), name=f"discovery {source.text}"))
 
     async def stop(self) -> None:
         await stop(*self._tasks)
         self._tasks.clear()
-
-    async def _watch(self, source: Source) -> None:
-        while True:
-            await asyncio.sleep(source.period_s)
-            if await source.look():
-                self._merge()
 
     def _merge(self) -> None:
         found = merged(source.found for source in self._sources)
         if found != self.current:
             self.current = found
             self._on_change(found)
-
-
-class Source:
-    """One of the forms. A static one looks like this: it never changes, so it has no period."""
-
-    period_s = 0.0
-
-    def __init__(self, text: str, found: tuple[EndpointInfo, ...] = ()) -> None:
-        self.text = text
-        self.found = found
-        self._complaint = ""
-
-    async def first(self) -> None:
-        """The first look, bounded in time."""
-
-    async def look(self) -> bool:
-        """Look again; has `found` changed?"""
-        return False
-
-    def _accept(self, found: tuple[EndpointInfo, ...]) -> bool:
-        if self._complaint:
-            log.info("endpoints can be read again", source=self.text, endpoints=len(found))
-            self._complaint = ""
-        changed = found != self.found
-        self.found = found
-        return changed
-
-    def _refuse(self, complaint: str) -> bool:
-        if complaint != self._complaint:
-            self._complaint = complaint
-            log.warning("endpoints not read, the last ones stay", source=self.text, reason=complaint)
-        return False
 
 
 class FileSource(Source):
@@ -176,7 +120,7 @@ class DnsSource(Source):
 
 
 def make_source(text: str) -> Source:
-    """`text` in one of the three forms → its source; raises SourceError. Nothing is looked up: settings are checked so."""
+    """`text` in one of the four forms → its source; raises SourceError. Nothing is looked up: settings are checked so."""
     scheme, _, rest = text.partition(":")
     if scheme == "http" and rest.startswith("//"):
         netloc, _, path = rest[2:].partition("/")
@@ -188,26 +132,9 @@ def make_source(text: str) -> Source:
         return FileSource(text, rest.removeprefix("//") if rest.startswith("///") else rest)
     if scheme == "dns" and rest:
         return DnsSource(text, *_host_port(text, rest))
+    if scheme == "k8s" and (service := service_of(rest)):
+        return SliceSource(text, service)
     raise SourceError(f"{text!r} is not one of {FORMS}")
-
-
-def merged(sets: Iterable[tuple[EndpointInfo, ...]]) -> tuple[EndpointInfo, ...]:
-    """All sources in order; of those that share an id or an address the first counts; a thousand at most."""
-    found: dict[str, EndpointInfo] = {}
-    addresses: set[tuple[str, int]] = set()
-    for endpoint in (endpoint for part in sets for endpoint in part):
-        address = (endpoint.host, endpoint.port)
-        if endpoint.id in found or address in addresses:
-            continue
-        if len(found) >= MAX_ENDPOINTS:
-            break
-        found[endpoint.id] = endpoint
-        addresses.add(address)
-    return tuple(found.values())
-
-
-def authority(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def read_regular(path: str) -> tuple[bytes, tuple[int, int, int]]:
@@ -253,19 +180,9 @@ def _host_port(text: str, netloc: str) -> tuple[str, int]:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         raise SourceError(f"{text!r}: no host:port; the forms are {FORMS}") from None
-    if not _is_host(host) or port is None or not port or "@" in netloc:
+    if not is_host(host) or port is None or not port or "@" in netloc:
         raise SourceError(f"{text!r}: no host:port; the forms are {FORMS}")
     return host, port
-
-
-def _is_host(host: str) -> bool:
-    if _HOST.fullmatch(host):
-        return True
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _endpoint(number: int, entry: Any) -> EndpointInfo:
@@ -275,7 +192,7 @@ def _endpoint(number: int, entry: Any) -> EndpointInfo:
     host = _member(number, entry, "host", str, "")
     weight = _member(number, entry, "weight", (int, float), 1.0)
     control_url = _member(number, entry, "controlUrl", str, "")
-    if not _is_host(host) or not 0 < port < 65536:
+    if not is_host(host) or not 0 < port < 65536:
         raise SourceError(f"entry {number}: no host and port")
     if not (math.isfinite(weight) and 0 < weight <= WEIGHT_MAX):
         raise SourceError(f"entry {number}: weight must be above 0 and at most {WEIGHT_MAX:g}")

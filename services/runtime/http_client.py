@@ -1,13 +1,14 @@
 """Outgoing HTTP of the control plane: one httpx factory, and a typed client of every process's control port
 (contract.md 1.11).
 
-Users: controller (polls, pushes tiers, drains), the api's fleet view, the CLI, tests. Never gateway traffic. Answers
+Users: controller (polls, pushes tiers, drains), the api's fleet view, the CLI, endpoint_slices.py, tests. Never gateway traffic. Answers
 are values or one exception, `ControlError`, which tells a refusal (status) from a process that is not there (status
 0).
 """
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
@@ -34,10 +35,13 @@ class ControlError(Exception):
         return self.status == 0
 
 
-def client(*, timeout_s: float = TIMEOUT_S, base_url: str = "", connections: int = 100) -> httpx.AsyncClient:
+def client(
+    *, timeout_s: float = TIMEOUT_S, base_url: str = "", connections: int = 100, verify: ssl.SSLContext | bool = True
+) -> httpx.AsyncClient:
     """An httpx client with bounded everything: no redirects, no proxies of the environment, no cookies kept."""
     return httpx.AsyncClient(
         base_url=base_url,
+        verify=verify,
         timeout=httpx.Timeout(timeout_s),
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=30),
         follow_redirects=False,

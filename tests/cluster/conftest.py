@@ -18,6 +18,8 @@ from tests.cluster.binaries import MissingNeedError, minors, programs
 from tests.cluster.client import Client, Object
 from tests.cluster.control_plane import ControlPlane, control_plane
 from tests.cluster.operator_scene import Scene
+from tests.harness import stores
+from tests.harness.stores import PostgresServer, ValkeyServer
 
 CRD = Path(__file__).resolve().parents[2] / "manifests" / "crds" / "scalableapis.yaml"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -70,14 +72,25 @@ def _established(crd: Object) -> bool:
 
 @pytest.fixture
 def namespace(client: Client) -> str:
+    return new_namespace(client)
+
+
+def new_namespace(client: Client) -> str:
+    """One with its ServiceAccount, without which no pod is made."""
     name = f"test-{next(_numbers)}"
     client.do("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    accounts = f"/api/v1/namespaces/{name}/serviceaccounts"
+    client.watch(accounts, lambda _account: True, 20, fieldSelector="metadata.name=default")
     return name
 
 
 @pytest.fixture
 def kubectl(plane: ControlPlane, namespace: str) -> Callable[..., str]:
-    """Runs the minor's kubectl in the test's namespace and returns what it printed; `stdin` is given to it."""
+    return kubectl_of(plane, namespace)
+
+
+def kubectl_of(plane: ControlPlane, namespace: str) -> Callable[..., str]:
+    """Runs the minor's kubectl in the namespace and returns what it printed; `stdin` is given to it."""
 
     def run(*words: str, stdin: str = "") -> str:
         line = [str(plane.programs["kubectl"]), f"--kubeconfig={plane.kubeconfig}", f"--namespace={namespace}", *words]
@@ -97,3 +110,18 @@ def scene(plane: ControlPlane, client: Client, namespace: str) -> Iterator[Scene
     del client  # the CRD is served
     with Scene(plane, namespace) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """For pods: a server outside of the cluster, with the migrated template database."""
+    with stores.postgres_server() as server:
+        stores.run(server.template())
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[ValkeyServer]:
+    """Likewise; whoever wants it empty flushes it."""
+    with stores.valkey_server() as server:
+        yield server

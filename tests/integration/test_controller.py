@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from services.controller.backend import Event
 from services.controller.backends.launch import Launcher
@@ -219,6 +220,43 @@ async def test_an_open_breaker_is_in_the_status_within_two_seconds(platform):
     await eventually(lambda: platform.status.condition("CircuitsClosed").status == "True", 3, "closed")
     await eventually(lambda: platform.status.circuits.items == (), 16, "forgotten")
     assert {"CircuitOpened", "CircuitClosed"} <= set(platform.reasons())
+
+
+async def test_a_schedule_raises_the_floor_while_it_lasts(platform):
+    """An entry that is active now: processes are added at once, its next edge is shown; removed, it has ended."""
+    entry = '{name: now, cron: "* * * * *", timeZone: Europe/Warsaw, duration: 2m, min: 4}'
+    platform.edit("    maxReplicas: 6\n", f"    maxReplicas: 6\n    schedule: [{entry}]\n")
+    await eventually(lambda: platform.status.summary.api == "4/4", 10, "the floor of the schedule")
+    assert platform.component("api").decisions[0].reason == "ScheduleFloor"
+    assert "ScheduleStarted" in platform.reasons()
+    platform.edit(f"    schedule: [{entry}]\n", "")
+    await eventually(lambda: "ScheduleEnded" in platform.reasons(), 5, "the end of the entry")
+    assert platform.component("api").min == 2
+
+
+async def test_a_schedule_that_cannot_be_read_is_refused_with_its_line(platform):
+    """What no type sees: the field and its line in Accepted's message, the processes as before."""
+    entry = '{name: now, cron: "0 24 * * *", duration: 2m, min: 4}'
+    platform.edit("    maxReplicas: 6\n", f"    maxReplicas: 6\n    schedule: [{entry}]\n")
+    await eventually(lambda: platform.status.condition("Accepted").reason == "Invalid", 5, "refused")
+    assert "line 12: spec.components[2].schedule[0].cron" in platform.status.condition("Accepted").message
+    assert platform.status.summary.api == "2/2"
+
+
+async def test_a_spent_budget_adds_no_process(platform):
+    """CapScaleUp: load that would double the apis adds none, and all that is asked says why; the line is on disk."""
+    platform.edit(
+        "  components:\n",
+        "  budget: {maxReplicaHours: 1, per: Month, onExceeded: CapScaleUp, weights: {api: 1000}}\n  components:\n",
+    )
+    await eventually(lambda: platform.status.budget is not None, 5, "the budget")
+    platform.say("api", rps=150)
+    await eventually(lambda: "BudgetCapped" in platform.reasons(), 5, "the cap")
+    assert platform.status.budget.per_hour == 2 + 1 + 2 * 1000
+    assert len(platform.backend.crews["api"].slots) == 2
+    await eventually(lambda: platform.status.condition("ScalingLimited").reason == "BudgetCapped", 5, "the condition")
+    state = yaml.safe_load((tiers_file(platform.state, "shop").parent / "rotation.yaml").read_text())
+    assert state["budget"][3] == platform.status.budget.per_hour
 
 
 async def test_a_bad_manifest_changes_nothing_but_the_status(platform):

@@ -16,7 +16,8 @@ from typing import Final, Generic, TypeVar
 import httpx
 
 from services.api.fleet.tiers import FleetTiers
-from services.runtime.discovery import Discovery, EndpointInfo, authority
+from services.runtime.discovery import Discovery
+from services.runtime.endpoints import EndpointInfo, authority
 from services.runtime.http_client import ControlClient, ControlError, client
 from services.runtime.log import get_log
 from services.runtime.tasks import spawn, stop

@@ -22,7 +22,7 @@ from services.http1.exchange import FORWARDED, Exchange
 from services.http1.heads import UpstreamHead
 from services.http1.runner import Pipeline
 from services.http1.upstream import Failure
-from services.runtime.discovery import EndpointInfo
+from services.runtime.endpoints import EndpointInfo
 from services.runtime.metrics import Metrics
 from services.runtime.vitals import Events, Traffic
 

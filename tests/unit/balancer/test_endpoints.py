@@ -24,7 +24,7 @@ from services.balancer.endpoints import (
     Endpoint,
 )
 from services.core.breaker import Breaker, BreakerConfig
-from services.runtime.discovery import EndpointInfo
+from services.runtime.endpoints import EndpointInfo
 from services.runtime.metrics import Series
 
 

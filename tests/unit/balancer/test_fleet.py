@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services.balancer.endpoints import DISABLED, DRAINING, EJECTED, HEALTHY, STARTING, UNHEALTHY, Endpoint
 from services.core.breaker import CLOSED, HALF_OPEN, OPEN, STATUS_FAILURE, SUCCESS, BreakerConfig
 from services.core.verdicts import Refusal
-from services.runtime.discovery import EndpointInfo
+from services.runtime.endpoints import EndpointInfo
 from tests.unit.balancer.fakes import Bench, infos, said, way
 
 

@@ -8,7 +8,7 @@ from services.controller.backend import Record
 from services.controller.budgets import purse
 from services.core.budget import HOUR_MS, Line, period
 from services.schema.scalable_api import ScalableApiSpec
-from tests.unit.controller.scene import START_MS, Stage, spec
+from tests.unit.controller.scene import START_MS, Stage, api, spec
 
 BEGIN_MS, END_MS = period(START_MS, "Day")
 
@@ -93,13 +93,23 @@ async def test_the_path_is_served_in_order():
     """What the gateway takes is not there for the api; a component without weight is never cut."""
     stage = Stage()
     found = allowed(24, onExceeded="CapScaleUp", weights={"balancer": 0})
-    record = Record(budget=Line(BEGIN_MS, END_MS - HOUR_MS, 18 * HOUR_MS, 0))
+    line = Line(BEGIN_MS, END_MS - HOUR_MS, 18 * HOUR_MS, 0)
     fleet = stage.backend.fleet(stage.api)
-    spending = purse(END_MS - HOUR_MS, found, fleet, record)
+    spending = purse(END_MS - HOUR_MS, found, fleet, line)
     assert spending is not None
     assert spending.cap("gateway", {}) == 6 - 2
     assert spending.cap("balancer", {}) is None
     assert spending.cap("api", {}) == 6 - 1
+
+
+async def test_where_nothing_may_be_written_the_line_goes_on_in_memory():
+    """reconcile: disabled: the budget is shown, nothing is stored, and at rest no status is written."""
+    stage = Stage(api(annotations={"scalableapi.io/reconcile": "disabled"}, spec=allowed(500)))
+    await stage.seconds(10)
+    before = len(stage.backend.published)
+    assert stage.status.budget is not None
+    await stage.seconds(20)
+    assert (len(stage.backend.published), stage.backend.writes) == (before, [])
 
 
 async def test_another_period_begins_anew():

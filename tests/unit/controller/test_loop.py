@@ -110,6 +110,17 @@ async def test_reconcile_disabled_writes_only_status():
     assert stage.condition("Paused").reason == "ReconcileDisabled"
 
 
+async def test_force_reconcile_compares_everything_anew():
+    """A new value of the annotation: the status is written though nothing turned, the record read again; then rest."""
+    stage = Stage()
+    await stage.seconds(10)
+    before, ready = len(stage.backend.published), stage.condition("Ready")
+    stage.change(generation=1, annotations={"scalableapi.io/force-reconcile": "1"})
+    await stage.seconds(3)
+    assert (len(stage.backend.published), stage.condition("Ready")) == (before + 1, ready)
+    assert stage.status.tiers.active_revision == 1
+
+
 async def test_a_pause_is_told():
     """Paused and Resumed; the summary and the condition name what stands still."""
     stage = Stage()

@@ -8,7 +8,7 @@ import pytest
 
 from services.controller.backend import Workload
 from services.controller.overwrites import SPAN_MS, Claim, rivals
-from tests.unit.controller.scene import Stage, spec
+from tests.unit.controller.scene import Stage, api, spec
 
 
 def write_over(stage: Stage, replicas: int) -> None:
@@ -53,6 +53,18 @@ async def test_where_the_count_is_not_ours_nobody_is_corrected(members):
     stage.change(spec=spec(api=members))
     await stage.seconds(2)
     write_over(stage, 3)
+    await stage.seconds(2)
+    assert stage.backend.workloads["api"].replicas == 3
+    assert "ReplicasOverwritten" not in stage.reasons()
+
+
+async def test_while_reconcile_is_disabled_everybody_may_write():
+    """Nothing is put back, then or when it is ours again."""
+    stage = Stage(api(annotations={"scalableapi.io/reconcile": "disabled"}), api=4)
+    await stage.seconds(2)
+    write_over(stage, 3)
+    await stage.seconds(2)
+    stage.change(generation=1)
     await stage.seconds(2)
     assert stage.backend.workloads["api"].replicas == 3
     assert "ReplicasOverwritten" not in stage.reasons()

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.controller.backend import Pod
+from services.controller.mind import Mind
 from services.controller.pace import Load, Pace, chosen, pace, rounds
+from services.controller.visit import load_of
 from tests.unit.controller.scene import Stage
 
 DRAWS = random.Random(1)
@@ -74,3 +76,26 @@ def _large(stage: Stage):
     component = stage.api.spec.component("api") if stage.api.spec else None
     assert component is not None
     return component.model_copy(update={"max_replicas": 500})
+
+
+async def test_an_object_is_idle_until_it_is_called_and_a_minute_after():
+    """Whoever was never called waits first; a rotation or a drain that is under way does not."""
+    stage = Stage()
+    (mind,) = await _minds(stage, 1)
+    assert not load_of(stage.now_ms, stage.backend.workloads, mind).idle  # the first document is rolling out
+    await stage.seconds(2)
+    assert load_of(stage.now_ms, stage.backend.workloads, mind).idle
+    stage.ports.says["gateway"] = {"rps": 1.0}
+    await stage.seconds(1)
+    stage.ports.says["gateway"] = {}
+    await stage.seconds(59)
+    assert not load_of(stage.now_ms, stage.backend.workloads, mind).idle
+    await stage.seconds(1)
+    assert load_of(stage.now_ms, stage.backend.workloads, mind).idle
+
+
+async def _minds(stage: Stage, seconds: int) -> list[Mind]:
+    stage.ports.mute = {"gateway-1"}
+    await stage.seconds(seconds)
+    stage.ports.mute = set()
+    return list(stage.controller.minds.values())

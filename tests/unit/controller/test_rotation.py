@@ -15,7 +15,7 @@ from services.controller.acks import Acks
 from services.controller.backend import Pod, Record
 from services.controller.rotation import plan
 from services.schema.scalable_api import ScalableApiSpec, tiers_spec
-from services.schema.tiers import BUILT_IN, spec_hash
+from services.schema.tiers import BUILT_IN, document, spec_hash
 from tests.unit.controller.scene import Stage, spec
 
 
@@ -229,3 +229,14 @@ def test_p14_any_trace_enforces_only_the_specs_documents(steps):
         assert {tier.hash for tier in stage.ports.enforced.values()} == {status.tiers.active_hash}
 
     asyncio.run(play())
+
+
+def test_a_document_is_made_once_while_nothing_changes():
+    """At rest neither rendering nor hashing is paid for again; another spec, document or phase makes a new one."""
+    memo, asked = rotation.Memo(), spec()
+    record = Record(active=document(3, tiers_spec(asked)))
+    first = memo.wanted(asked, record)
+    assert memo.wanted(asked, replace(record, failed_hash="sha256:1")) is first
+    assert memo.wanted(asked, replace(record, phase="RollingOut")) is not first
+    assert memo.wanted(spec(), record).target == first.target
+    assert memo.wanted(asked, Record(active=document(7, tiers_spec(asked)))).target.revision == 8

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -81,3 +83,20 @@ async def test_while_nothing_moves_a_decision_is_shown_once_a_minute():
     assert later is not None
     assert first is not None
     assert later.reason != first.reason
+
+
+@given(st.lists(st.tuples(st.sampled_from(["gateway", "balancer", "api"]), st.integers(0, 500)), max_size=12))
+def test_p16_equal_inputs_give_equal_bytes(loads):
+    """Two controllers that saw the same publish the same text, whatever the load did."""
+
+    async def published() -> list[str]:
+        stage = Stage()
+        stage.change(spec=spec(budget={"maxReplicaHours": 500}))
+        for component, rps in loads:
+            stage.ports.says[component] = {"rps": float(rps)}
+            await stage.seconds(1)
+        return [status.model_dump_json(by_alias=True) for status in stage.backend.published]
+
+    first, second = asyncio.run(published()), asyncio.run(published())
+    assert first == second
+    assert all(len(text.encode()) <= 16 * 1024 for text in first)

@@ -7,7 +7,7 @@ import pytest
 from services.gateway.answers import ANSWERS
 from services.gateway.balancers import Balancers
 from services.http1.limits import Deadlines, Limits
-from services.runtime.discovery import EndpointInfo
+from services.runtime.endpoints import EndpointInfo
 from tests.harness.wait import eventually
 
 

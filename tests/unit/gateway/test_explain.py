@@ -12,7 +12,7 @@ from services.gateway.identity import Identity
 from services.gateway.limiter import Limiter
 from services.gateway.tier_book import TierBook
 from services.http1.limits import Deadlines, Limits
-from services.runtime.discovery import EndpointInfo
+from services.runtime.endpoints import EndpointInfo
 from services.schema.tiers import BUILT_IN
 from tests.unit.gateway.doubles import Batch, Store, key_row, table
 

@@ -1,4 +1,4 @@
-"""Discovery: the three forms, what a bad one does (nothing), and that changes arrive."""
+"""Discovery: three of its forms, what a bad one does (nothing), and that changes arrive."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from services.runtime import discovery
-from services.runtime.discovery import Discovery, EndpointInfo, SourceError, make_source, merged, parse_endpoints
+from services.runtime import discovery, endpoints
+from services.runtime.discovery import Discovery, make_source, parse_endpoints
+from services.runtime.endpoints import EndpointInfo, SourceError, merged
 from tests.harness.wait import eventually
 
 API_1 = {"id": "api-1", "host": "127.0.0.1", "port": 4001, "controlUrl": "http://127.0.0.1:4002", "version": "1.0.0"}
@@ -40,7 +41,8 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 def warnings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     """What discovery logs as warnings."""
     logged: list[dict[str, Any]] = []
-    monkeypatch.setattr(discovery, "log", _Log(logged))
+    for module in (discovery, endpoints):
+        monkeypatch.setattr(module, "log", _Log(logged))
     return iter([logged])
 
 
@@ -90,7 +92,11 @@ async def test_static() -> None:
         "dns:localhost",
         "dns:",
         "file:",
-        "k8s:default/api:3001",
+        "k8s:default/api",
+        "k8s:api:3001",
+        "k8s:default/api:70000",
+        "k8s:Default/api:http",
+        "k8s:default/api:two words",
     ],
 )
 def test_other_forms_are_refused(text: str) -> None:

@@ -142,7 +142,7 @@ def test_endpoints_in_a_wrong_form_stop_the_process(name, kind, value, why):
     """The line names the variable, its value, the part that is wrong and what would be right."""
     text = complaint(kind, GATEWAY | {"FLEET": "http://a:1"} | {name: value})
     assert text.startswith(f"{name}={value}: {why}")
-    assert text.endswith("http://host:port, file:path or dns:host:port")
+    assert text.endswith("http://host:port, file:path, dns:host:port or k8s:namespace/service:port")
 
 
 def test_what_is_required_is_named():

@@ -16,7 +16,7 @@ from services.http1.exchange import Exchange
 from services.http1.heads import UpstreamHead
 from services.http1.limits import Deadlines, Limits
 from services.http1.upstream import Failure
-from services.runtime.discovery import EndpointInfo
+from services.runtime.endpoints import EndpointInfo
 from tests.unit.gateway.doubles import exchange, identity, record, slug
 
 
