@@ -80,6 +80,7 @@ class KubernetesBackend:
     ) -> None:
         self.kube, self.store, self.lease = kube, store, lease
         self.pacing, self.wrote = Pacing(), Written()
+        self.busy: set[tuple[Key, str]] = set()
         self.heal: Callable[[], Awaitable[None]] | None = None
         self._instance, self._clock = instance, clock
         self._apis: tuple[int, Mapping[Key, Api]] = (-1, {})
@@ -322,7 +323,11 @@ class KubernetesBackend:
             return standing
         if not self.lease.may_write():
             return RetryAfter(NOT_LEADER_S)
-        answer = await call()
+        self.busy.add((key, kind))  # its watch event may come before its answer: that is nobody else's write
+        try:
+            answer = await call()
+        finally:
+            self.busy.discard((key, kind))
         verb = "create" if kind == "event" else "patch"
         found = self.pacing.heard(self._clock(), (key, kind), outcome(answer, verb, place))
         if isinstance(found, Done):

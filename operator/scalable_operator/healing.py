@@ -48,13 +48,15 @@ class Healing:
                 wrote.config_maps[api.uid] = ("", stored[1])
 
     async def _status(self, api: ApiRecord) -> None:
-        wrote = self.backend.wrote.statuses.get(api.uid)
-        if wrote and wrote[0] != api.status:
+        wrote, now = self.backend.wrote.statuses.get(api.uid), self.backend.store.apis.get(api.uid, api)
+        if wrote and wrote[0] != now.status and (api.uid, "status") not in self.backend.busy:
             await self.backend.apply_status(api, wrote[1])
 
     async def _config_map(self, api: ApiRecord) -> None:
         wrote = self.backend.wrote.config_maps.get(api.uid)
         found = self.backend.store.config_maps.get((api.namespace, objects.config_map_name(api)))
+        if (api.uid, "configmap") in self.backend.busy:
+            return
         if wrote and (found is None or found.digest != wrote[0]):
             await self.backend.apply_record(api.uid, wrote[1], "")
 

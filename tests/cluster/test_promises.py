@@ -288,7 +288,7 @@ async def test_a_canary_that_refuses_too_much_comes_back(scene):
     assert after["activeRevision"] > before["activeRevision"]
     assert {enforced for _, enforced in await scene.enforced("gateway")} == {after["activeHash"]}
     assert scene.events("TiersRolledBack")
-    scene.change({"tiers": tiers(PLENTY)})
+    scene.change({"tiers": tiers(PLENTY, strategy="Immediate")})
     await until(lambda: scene.condition("TiersEnforced")[0] == "True", 20, "another document is tried")
 
 
