@@ -127,8 +127,8 @@ class Scene:
             end(process, signal.SIGKILL, 5)
         self.kubelet.close()
         self.control.close()
-        with contextlib.suppress(AssertionError):  # a later operator of the session would watch it too
-            self.client.ask("DELETE", scalable_apis(self.namespace))
+        for left in (scalable_apis(self.namespace), self.deployments()):  # a later operator or node would take them up
+            self.client.ask("DELETE", left)
         self.client.__exit__()
         self._kubelet_client.__exit__()
 
