@@ -110,9 +110,10 @@ class Kube:
     async def get(self, place: Place, *, timeout_s: float = TIMEOUT_S) -> Answer:
         return await self._ask("get", "GET", place, timeout_s=timeout_s)
 
-    async def list_metadata(self, place: Place) -> Answer:
-        """Names, uids and versions, without the objects."""
-        return await self._ask("list", "GET", place, accept=METADATA_ONLY)
+    async def list_metadata(self, place: Place, selector: str = "") -> Answer:
+        """Names, uids and versions, without the objects; of those that a label selector admits."""
+        query = {"labelSelector": selector} if selector else {}
+        return await self._ask("list", "GET", place, accept=METADATA_ONLY, query=query)
 
     async def create(self, place: Place, body: Object, *, manager: str, timeout_s: float = TIMEOUT_S) -> Answer:
         return await self._write("create", "POST", place, body, query={"fieldManager": manager}, timeout_s=timeout_s)

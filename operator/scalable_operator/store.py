@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from scalable_operator.records import (
     ApiRecord,
@@ -77,6 +78,18 @@ class Store:
         else:
             self.hpas.pop(name, None)
         self._mark(record.namespace)
+
+    def knows(self, resource: str, meta: Mapping[str, Any]) -> bool:
+        """Has the watch brought it, in any version?"""
+        if resource == "scalableapis":
+            return meta["uid"] in self.apis
+        maps: Mapping[str, Mapping[Name, object]] = {
+            "deployments": self.deployments,
+            "pods": self.pods,
+            "configmaps": self.config_maps,
+            "horizontalpodautoscalers": self.hpas,
+        }
+        return (meta["namespace"], meta["name"]) in maps[resource]
 
     def selected(self, namespace: str, selector: tuple[Requirement, ...]) -> Iterator[PodRecord]:
         """The namespace's pods that a selector admits; an empty one admits none."""

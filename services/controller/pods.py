@@ -23,7 +23,8 @@ T = TypeVar("T")
 PARALLEL: Final = 32
 POLL_S: Final = 0.7
 CALL_S: Final = 1.0
-CONNECTIONS: Final = 256
+CONNECTIONS: Final = 64
+"""Kept ones: httpcore looks at each of them for every request, at 256 that was most of a tick over thousands of pods."""
 DRAIN_S: Final = 120
 """A mark ends by itself this long after the last call: a controller that vanishes leaves nobody drained."""
 

@@ -86,7 +86,10 @@ def one(client: Client, scene: Scene, number: int) -> None:
         deployment = {"metadata": {"name": f"{name}-{component}", "labels": labels}, "spec": spec}
         client.do("POST", f"/apis/apps/v1/namespaces/{namespace}/deployments", deployment)
         for pod in range(PODS[component]):
-            own: Object = {"metadata": {"name": f"{name}-{component}-{pod}", "labels": labels}, "spec": template["spec"]}
+            own: Object = {
+                "metadata": {"name": f"{name}-{component}-{pod}", "labels": labels},
+                "spec": template["spec"],
+            }
             client.do("POST", f"/api/v1/namespaces/{namespace}/pods", own)
             ip = f"{ADDRESS[:-1]}{position + 1}"
             status = {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "startTime": "2026-01-01T00:00:00Z"}

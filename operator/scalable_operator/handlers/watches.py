@@ -1,8 +1,8 @@
-"""What kopf is asked for: five watches, each an index and an event handler, and its settings (operator.md §10).
+"""What kopf is asked for: five watches, each an event handler, and its settings (operator.md §10).
 
-No timers, daemons or change handlers: those write finalizers, annotations and patches of their own. The index handlers
-return nothing for kopf to keep. They are there because kopf holds back every event until all objects of all indexed
-kinds were seen once: the first ScalableApi is handed over when its Deployments and pods are known.
+No timers, daemons or change handlers: those write finalizers, annotations and patches of their own. No indexes: kopf
+holds back every event until all objects of all indexed kinds were seen once, and each of its workers that waits wakes
+at each step of every other; whether the watches are full is `compare`'s question.
 
 Caller: watcher.py.
 """
@@ -33,9 +33,8 @@ OURS: Final = ("scalableapi.io", "v1", "scalableapis")
 def registry(sink: Sink) -> kopf.OperatorRegistry:
     """The handlers; each hands a record to `sink`."""
     made = kopf.OperatorRegistry()
-    for resource, parse in WATCHED:
+    for resource, parse in (*WATCHED, (OURS, records.api_record)):
         _watch(made, resource, parse, sink)
-    _watch_ours(made, sink)
     kopf.on.login(registry=made)(login)
     return made
 
@@ -59,35 +58,17 @@ def _watch(
 ) -> None:
     group, version, plural = resource
 
-    async def index(body: Mapping[str, Any], **_: Any) -> None:
-        sink("put", parse(body))
-
     async def event(type: str | None, body: Mapping[str, Any], **_: Any) -> None:  # noqa: A002  # kopf's name
-        if type == "DELETED":
-            sink("drop", parse(body))
+        sink("drop" if type == "DELETED" else "put", parse(body))
 
-    kopf.index(group=group, version=version, plural=plural, id=plural, registry=made)(index)
-    kopf.on.event(group=group, version=version, plural=plural, id=plural, registry=made)(event)
-
-
-def _watch_ours(made: kopf.OperatorRegistry, sink: Sink) -> None:
-    group, version, plural = OURS
-
-    async def index(**_: Any) -> None:
-        """For the gate alone."""
-
-    async def event(type: str | None, body: Mapping[str, Any], **_: Any) -> None:  # noqa: A002  # kopf's name
-        sink("drop" if type == "DELETED" else "put", records.api_record(body))
-
-    kopf.index(group=group, version=version, plural=plural, id=plural, registry=made)(index)
     kopf.on.event(group=group, version=version, plural=plural, id=plural, registry=made)(event)
 
 
 def settings() -> kopf.OperatorSettings:
     """operator.md §10, row by row.
 
-    `queueing.worker_limit` stays unset: each object's worker holds its place while it waits for all indexes to fill,
-    so with more objects of a kind than workers the indexes would never be full.
+    `queueing.worker_limit` stays unset: a worker holds its place for a while after its object's last event, so a limit
+    makes the first list of thousands a matter of minutes.
     """
     made = kopf.OperatorSettings()
     made.watching.inactivity_timeout = 70
@@ -103,6 +84,7 @@ def settings() -> kopf.OperatorSettings:
     made.posting.enabled = False
     made.peering.standalone = True
     made.execution.default_backoff = 5
+    made.queueing.idle_timeout = 1  # a worker's memory goes that soon
     made.process.ultimate_exiting_timeout = 20
     made.persistence.finalizer = "scalableapi.io/finalizer"
     made.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix="scalableapi.io")
