@@ -44,6 +44,8 @@ DRAIN_MANAGER: Final = "scalableapi-operator-drain"
 LOOK_AGAIN_S: Final = 10.0
 """A Secret or a Deployment that was not there is looked for this often."""
 NOT_LEADER_S: Final = 1.0
+LOOK_S: Final = 0.5
+"""What others changed is put back within two seconds."""
 
 log = get_log(__name__)
 
@@ -88,6 +90,7 @@ class KubernetesBackend:
         self._tokens: dict[Key, _Looked] = {}
         self._absent: dict[Name, _Looked] = {}
         self._versions: dict[Key, str] = {}
+        self._looked_s = 0.0
 
     @property
     def epoch(self) -> int:
@@ -98,9 +101,11 @@ class KubernetesBackend:
 
     async def changed(self, timeout_s: float) -> set[Key]:
         found = await self.store.changed(timeout_s)
-        if self.heal is not None and self.may_write():
-            await self.heal()
-        await self._look_for_targets()
+        if self._clock() - self._looked_s >= LOOK_S:  # all objects are looked at: not at every change of one
+            self._looked_s = self._clock()
+            if self.heal is not None and self.may_write():
+                await self.heal()
+            await self._look_for_targets()
         return found
 
     # ------------------------------------------------------------------------------------------------------ observe

@@ -329,5 +329,12 @@ def parse(raw: bytes) -> TiersDocument:
 
 def render(tiers: TiersDocument) -> bytes:
     """The document as YAML that `parse` reads back to an equal one."""
-    text: str = yaml.safe_dump(_plain(tiers), sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
+    text: str = yaml.dump(
+        _plain(tiers),
+        Dumper=yaml.CSafeDumper,  # libyaml's: a tenth of the time
+        sort_keys=False,
+        default_flow_style=None,
+        allow_unicode=True,
+        width=120,
+    )
     return text.encode()

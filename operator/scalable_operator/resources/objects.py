@@ -32,7 +32,8 @@ def config_map(api: ApiRecord, record: Record, version: str) -> Object:
     """The rotation's record; with a `version` it is refused if another one is stored."""
     state = state_of(record)
     budget = state.pop("budget")
-    data = {HISTORY: yaml.safe_dump(history_of(record), sort_keys=False, allow_unicode=True)}
+    history: str = yaml.dump(history_of(record), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+    data = {HISTORY: history}
     data |= {ACTIVE: render(record.active).decode()} if record.active else {}
     data |= {CANDIDATE: render(record.candidate).decode()} if record.candidate else {}
     owner = {"apiVersion": "scalableapi.io/v1", "kind": "ScalableApi", "name": api.name, "uid": api.uid}
