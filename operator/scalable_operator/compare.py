@@ -3,7 +3,7 @@
 kopf's handlers see no bookmarks, so a watch's age is invisible; a list that names what the store does not know after
 half a minute, or a newer version of it, means that nothing arrives any more (operator.md §9).
 
-Caller: app.py, as leader.
+Caller: main.py, as leader.
 """
 
 from __future__ import annotations
