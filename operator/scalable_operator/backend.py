@@ -4,7 +4,7 @@ Reading is free: everything but the Secret and the record comes from `store`. Ev
 of the lease right before, paced after a refusal, its answer taken into the store at once, so that the next tick does
 not decide on what the watch has not brought yet. What others undo is put back by `healing`.
 
-Caller: app.py. Longer than 200 lines because it is one Protocol's whole implementation.
+Caller: main.py. Longer than 200 lines because it is one Protocol's whole implementation.
 """
 
 from __future__ import annotations

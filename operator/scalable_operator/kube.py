@@ -78,17 +78,15 @@ class Place:
 
 
 class Kube:
-    """One connection pool. `login` is asked for the token again each minute; `before` may end the process (FAULT_AT)."""
+    """One connection pool. `login` is asked for the token again each minute."""
 
     def __init__(
         self,
         login: Callable[[], kopf.ConnectionInfo],
         *,
         count: Callable[[str, str, str], None] = lambda _verb, _resource, _code: None,
-        before: Callable[[], None] = lambda: None,
-        after: Callable[[], None] = lambda: None,
     ) -> None:
-        self._login, self._count, self._before, self._after = login, count, before, after
+        self._login, self._count = login, count
         info = login()
         self._token, self._token_at = info.token or "", time.monotonic()
         authority = base64.b64decode(info.ca_data) if info.ca_data else None
@@ -116,29 +114,20 @@ class Kube:
         return await self._ask("list", "GET", place, accept=METADATA_ONLY, query=query)
 
     async def create(self, place: Place, body: Object, *, manager: str, timeout_s: float = TIMEOUT_S) -> Answer:
-        return await self._write("create", "POST", place, body, query={"fieldManager": manager}, timeout_s=timeout_s)
+        return await self._ask("create", "POST", place, body, query={"fieldManager": manager}, timeout_s=timeout_s)
 
     async def update(self, place: Place, body: Object, *, manager: str, timeout_s: float = TIMEOUT_S) -> Answer:
         """Replaces; `body` carries the resourceVersion it was read at."""
-        return await self._write("update", "PUT", place, body, query={"fieldManager": manager}, timeout_s=timeout_s)
+        return await self._ask("update", "PUT", place, body, query={"fieldManager": manager}, timeout_s=timeout_s)
 
     async def merge(self, place: Place, body: Object, *, manager: str) -> Answer:
         """JSON merge patch: null removes a member."""
-        return await self._write("patch", "PATCH", place, body, kind=MERGE, query={"fieldManager": manager})
+        return await self._ask("patch", "PATCH", place, body, kind=MERGE, query={"fieldManager": manager})
 
     async def apply(self, place: Place, body: Object, *, manager: str) -> Answer:
         """Server-side apply, forced: what `body` names is ours afterwards, what it named before and not now is gone."""
         query = {"fieldManager": manager, "force": "true"}
-        return await self._write("patch", "PATCH", place, body, kind=APPLY, query=query)
-
-    async def _write(self, verb: str, method: str, place: Place, body: Object, **how: Any) -> Answer:
-        faulty = place.resource != "leases"
-        if faulty:
-            self._before()
-        answer = await self._ask(verb, method, place, body, **how)
-        if faulty and answer.ok:
-            self._after()
-        return answer
+        return await self._ask("patch", "PATCH", place, body, kind=APPLY, query=query)
 
     async def _ask(
         self,

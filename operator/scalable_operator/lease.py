@@ -5,7 +5,7 @@ has ended `DURATION_S` after *we* saw it change last, by our monotonic clock; th
 its last renewal was *sent*, three seconds before anybody may take over. `leaseTransitions` is the epoch: pods refuse a
 lower one than they have seen, so what a stopped and resumed leader still sends is void.
 
-Caller: leader.py.
+Caller: main.py.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ from typing import Final, NoReturn
 
 from scalable_operator.backend import KubernetesBackend
 from scalable_operator.compare import Comparison
-from scalable_operator.faults import fault
 from scalable_operator.handlers import watches
 from scalable_operator.healing import Healing
 from scalable_operator.kube import Kube
@@ -56,8 +55,7 @@ class Operator:
     """`Service` of services.runtime.process."""
 
     def __init__(self, rt: Runtime[OperatorSettings]) -> None:
-        self._rt, settings = rt, rt.settings
-        self._hooks = fault(settings.fault_at)
+        self._rt = rt
         self._store = Store()
         self._leading = False
         self._life: asyncio.Task[None] | None = None
@@ -73,12 +71,7 @@ class Operator:
         info = watches.connection(watches.settings())
         if info is None:
             raise OSError("no API server: neither a service account nor KUBECONFIG")
-        self._kube = Kube(
-            lambda: watches.connection(watches.settings()) or info,
-            count=self._requests.inc,
-            before=self._hooks.before,
-            after=self._hooks.after,
-        )
+        self._kube = Kube(lambda: watches.connection(watches.settings()) or info, count=self._requests.inc)
         settings = self._rt.settings
         identity = f"{settings.instance_id}_{secrets.token_hex(4)}"  # a restarted pod is another holder
         self._lease = Lease(self._kube, settings.pod_namespace, identity)

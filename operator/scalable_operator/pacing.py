@@ -11,7 +11,8 @@ from scalable_operator.kube import backoff
 from services.controller.backend import Conflict, Denied, Key, Outcome, RetryAfter
 
 CONFLICTS: Final = 3
-CONFLICT_S: Final = 5.0
+CONFLICT_S: Final = 3.0
+"""Five seconds after a storm everything is as wanted: the visit that writes, and the next, come after this."""
 DENIED_S: Final = 60.0
 Subject = tuple[Key, str]
 """Whose object, and which of its writes."""

@@ -3,7 +3,7 @@
 Of its own, because `kopf.operator` takes SIGTERM over and, when it ends, cancels every task of its loop: the
 controller's ticks and the Lease must outlive it. kopf ending by itself is a dead watch: `failed` is called.
 
-Caller: app.py, as leader.
+Caller: main.py, as leader.
 """
 
 from __future__ import annotations

@@ -319,7 +319,6 @@ class OperatorSettings(ControllerSettings):
     drain_seconds: Seconds = 2
     pod_namespace: str = "default"
     watch_namespaces: Csv = ()  # unset: all
-    fault_at: str = ""  # tests: scalable_operator/faults.py
 
 
 PROCESSES: Final[tuple[type[Settings], ...]] = (

@@ -17,6 +17,7 @@ import yaml
 from tests.cluster.binaries import MissingNeedError, minors, programs
 from tests.cluster.client import Client, Object
 from tests.cluster.control_plane import ControlPlane, control_plane
+from tests.cluster.fault_proxy import FaultProxy, fault_proxy
 from tests.cluster.operator_scene import Scene
 from tests.harness import stores
 from tests.harness.stores import PostgresServer, ValkeyServer
@@ -117,6 +118,13 @@ def valkey() -> Iterator[ValkeyServer]:
     """Likewise; whoever wants it empty flushes it."""
     with stores.valkey_server() as server:
         yield server
+
+
+@pytest.fixture
+def proxy(plane: ControlPlane) -> Iterator[FaultProxy]:
+    """Before the API server: faults for whoever is given its `url`."""
+    with fault_proxy(plane) as running:
+        yield running
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 HOP: Final = frozenset({"host", "connection", "content-length", "transfer-encoding", "accept-encoding"})
 READ_S: Final = 700.0  # a watch may be silent as long as it lasts
 START_S: Final = 20.0
+EXPIRED: Final = b'{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","code":410}}\n'
 SWAP_S: Final = 0.3  # how long a thing waits for another to change places with
 
 
@@ -72,6 +73,11 @@ class Silence:
 
 
 @dataclass(frozen=True, slots=True)
+class Expire:
+    """A watch that is told its resourceVersion is too old: an event ERROR with 410, as the API server does it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Twice:
     """A watch that says everything two times."""
 
@@ -88,7 +94,7 @@ class Cut:
     after: bool = False
 
 
-Action = Refuse | Delay | Silence | Twice | Swap | Cut
+Action = Refuse | Delay | Silence | Expire | Twice | Swap | Cut
 
 
 @dataclass(slots=True)
@@ -105,22 +111,22 @@ Moment = Literal["before", "after"]
 
 @dataclass(slots=True)
 class FaultProxy:
-    """`url` for the client's kubeconfig. Rules may be set at any time; `heal` ends them, and every silenced watch with them."""
+    """`url` for the client's kubeconfig. Rules may be set at any time; `heal` ends them, and every watch with them."""
 
     url: str
     rules: list[Rule] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     writes: int = 0
     at_write: Callable[[int, Moment, Call], bool] = lambda _number, _moment, _call: True
-    healed: threading.Event = field(default_factory=threading.Event)
+    end_watches: Callable[[], None] = lambda: None
+    """Those that are open: the next ones are under the rules."""
 
     def add(self, fits: Callable[[Call], bool], action: Action, times: int = 1_000_000) -> None:
-        self.healed.clear()
         self.rules.append(Rule(fits, action, times))
 
     def heal(self) -> None:
         self.rules.clear()
-        self.healed.set()
+        self.end_watches()
 
     def action(self, call: Call) -> Action | None:
         """The first rule that fits, one use of it spent."""
@@ -165,9 +171,12 @@ class _Relay:
     def __init__(self, proxy: FaultProxy, plane: ControlPlane) -> None:
         self._proxy, self._plane = proxy, plane
         self._behind: httpx.AsyncClient
+        self._ended: asyncio.Event
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        self._ended, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._proxy.end_watches = lambda: _end(loop, self._end_watches)
         trust = ssl.create_default_context(cafile=str(self._plane.authority))
         timeout = httpx.Timeout(10, read=READ_S)
         async with httpx.AsyncClient(
@@ -175,6 +184,10 @@ class _Relay:
         ) as behind:
             self._behind = behind
             yield
+
+    def _end_watches(self) -> None:
+        self._ended.set()
+        self._ended = asyncio.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         request = Request(scope, receive)
@@ -216,17 +229,40 @@ class _Relay:
         return self._behind.build_request(call.method, url, headers=headers, content=await request.body() or None)
 
     async def _watch(self, onward: httpx.Request, action: Action | None) -> AsyncIterator[bytes]:
+        ended = self._ended
         if isinstance(action, Silence):
-            await asyncio.to_thread(self._proxy.healed.wait, READ_S)
+            await ended.wait()
+            return
+        if isinstance(action, Expire):
+            yield EXPIRED
             return
         found = await self._behind.send(onward, stream=True)
-        lines = found.aiter_lines()
+        lines = _until(ended, found.aiter_lines())
         try:
             async for line in _swapped(lines) if isinstance(action, Swap) else lines:
                 text = line.encode() + b"\n"
                 yield text * 2 if isinstance(action, Twice) else text
         finally:
             await found.aclose()
+
+
+async def _until(ended: asyncio.Event, lines: AsyncIterator[str]) -> AsyncIterator[str]:
+    """The lines that come before it."""
+    over = asyncio.ensure_future(ended.wait())
+    try:
+        while True:
+            coming = asyncio.ensure_future(anext(lines, None))
+            await asyncio.wait({coming, over}, return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                coming.cancel()
+                await asyncio.wait({coming})
+                return
+            line = coming.result()
+            if line is None:
+                return
+            yield line
+    finally:
+        over.cancel()
 
 
 async def _swapped(lines: AsyncIterator[str]) -> AsyncIterator[str]:
@@ -254,6 +290,11 @@ async def _swapped(lines: AsyncIterator[str]) -> AsyncIterator[str]:
         held = None
     if held is not None:
         yield held
+
+
+def _end(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the proxy has ended
+        loop.call_soon_threadsafe(call)
 
 
 def _status(refuse: Refuse) -> Response:

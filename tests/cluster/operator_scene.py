@@ -219,12 +219,12 @@ class Scene:
 
     # ----------------------------------------------------------------------------------------------------- operator
 
-    def operator(self, **more: str) -> subprocess.Popen[bytes]:
-        """Starts one; it is ready to be killed with the scene."""
+    def operator(self, url: str = "", **more: str) -> subprocess.Popen[bytes]:
+        """Starts one; it is ready to be killed with the scene. `url`: of a proxy before the API server."""
         number, port = next(_numbers), free_ports(1)[0]
         log = self.plane.folder / f"operator-{number}.log"
         environment = {
-            "KUBECONFIG": str(self._kubeconfig()),
+            "KUBECONFIG": str(self._kubeconfig(number, url or self.plane.url)),
             "POD_NAMESPACE": self.namespace,
             "WATCH_NAMESPACES": self.namespace,
             "INSTANCE_ID": f"operator-{number}",
@@ -251,10 +251,10 @@ class Scene:
     def asked(self, process: subprocess.Popen[bytes], path: str) -> httpx.Response:
         return httpx.get(f"http://127.0.0.1:{self.ports[process.pid]}{path}", trust_env=False)
 
-    def _kubeconfig(self) -> Path:
+    def _kubeconfig(self, number: int, url: str) -> Path:
         path = f"/api/v1/namespaces/{self.namespace}/serviceaccounts/{rbac.ACCOUNT}/token"
         token = self.client.do("POST", path, {"spec": {"expirationSeconds": 3600}})["status"]["token"]
-        cluster = {"server": self.plane.url, "certificate-authority": str(self.plane.authority)}
+        cluster = {"server": url, "certificate-authority": str(self.plane.authority)}
         config = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -263,7 +263,7 @@ class Scene:
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "operator"}}],
             "current-context": "test",
         }
-        file = self.plane.folder / f"kubeconfig-{self.namespace}"
+        file = self.plane.folder / f"kubeconfig-{number}"
         file.write_text(yaml.safe_dump(config))
         return file
 

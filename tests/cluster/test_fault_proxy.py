@@ -8,13 +8,7 @@ import httpx
 import pytest
 
 from tests.cluster.client import Client
-from tests.cluster.fault_proxy import Call, Cut, Delay, Refuse, Silence, Swap, Twice, fault_proxy
-
-
-@pytest.fixture
-def proxy(plane):
-    with fault_proxy(plane) as running:
-        yield running
+from tests.cluster.fault_proxy import Call, Cut, Delay, Refuse, Silence, Swap, Twice
 
 
 @pytest.fixture

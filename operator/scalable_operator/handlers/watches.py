@@ -27,6 +27,9 @@ WATCHED: Final[tuple[tuple[tuple[str, str, str], Callable[[Mapping[str, Any]], R
     (("", "v1", "configmaps"), records.config_map_record),
     (("autoscaling", "v2", "horizontalpodautoscalers"), records.hpa_record),
 )
+BACKOFFS_S: Final = (1, 1, 2, *[3] * 20)
+"""kopf's own grow to minutes: a watch that failed for half a minute would be looked after a quarter minute late. After a
+minute of failures it ends, and the process with it."""
 OURS: Final = ("scalableapi.io", "v1", "scalableapis")
 
 
@@ -74,12 +77,14 @@ def settings() -> kopf.OperatorSettings:
     made.watching.inactivity_timeout = 70
     made.watching.server_timeout = 600
     made.watching.connect_timeout = 10
+    made.watching.reconnect_backoff = 2  # before a list anew; a watch that merely ended goes on at once
     made.watching.chunk_size = 500
     for plural, selector in SELECTORS.items():
         group = "apps" if plural == "deployments" else ""
         made.watching.label_selectors[group, "v1", plural] = selector
     made.networking.request_timeout = 30
     made.networking.enforce_retry_after = True
+    made.networking.error_backoffs = BACKOFFS_S
     made.scanning.disabled = True
     made.posting.enabled = False
     made.peering.standalone = True

@@ -9,7 +9,7 @@ WHAT = ("uid", "status")
 
 
 def test_three_conflicts_in_a_row_wait() -> None:
-    """One and two are tried again next tick, the third after five seconds; a success forgets them."""
+    """One and two are tried again next tick, the third after three seconds; a success forgets them."""
     pacing = Pacing()
     for _ in range(2):
         pacing.heard(0, WHAT, Conflict())

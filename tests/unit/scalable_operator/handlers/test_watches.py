@@ -35,6 +35,9 @@ def test_the_settings() -> None:
     assert (made.watching.chunk_size, made.execution.default_backoff) == (500, 5)
     assert made.queueing.worker_limit is None  # tests/cluster/test_operator_rest.py: 130 pods
     assert made.networking.enforce_retry_after
+    assert made.networking.error_backoffs == watches.BACKOFFS_S
+    assert max(watches.BACKOFFS_S) <= 3
+    assert 50 <= sum(watches.BACKOFFS_S) <= 90
     assert made.networking.request_timeout == 30
     assert made.scanning.disabled
     assert not made.posting.enabled
