@@ -2,7 +2,7 @@
 docs/troubleshooting.md, and an exit code.
 
     CliError
-    ├── with a code E101…E111: of `up` and of reaching an instance
+    ├── with a code E101…E115: of `up`, of reaching an instance or a cluster
     └── without: a negative answer, a refusal, a thing that is not there
 """
 
@@ -20,7 +20,16 @@ UNREACHABLE: Final = 5
 WAIT_RAN_OUT: Final = 6
 INTERRUPTED: Final = 130
 
-EXIT_OF: Final = {"E106": REFUSED, "E107": UNREACHABLE, "E110": UNREACHABLE, "E111": UNREACHABLE}
+EXIT_OF: Final = {
+    "E106": REFUSED,
+    "E107": UNREACHABLE,
+    "E110": UNREACHABLE,
+    "E111": UNREACHABLE,
+    "E112": UNREACHABLE,
+    "E113": UNREACHABLE,
+    "E114": NOT_FOUND,
+    "E115": REFUSED,
+}
 
 
 class CliError(Exception):

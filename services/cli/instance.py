@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Final
 
 from services.cli.errors import REFUSED, CliError
 
+PLUGIN: Final = "kubectl-scalableapi"
 CONTROLLER_FILE: Final = "controller.json"
 """In the state folder: where the controller's own control port is."""
 
@@ -115,8 +117,16 @@ def alive(pid: int) -> bool:
     return True
 
 
+def as_plugin() -> bool:
+    """Run as `kubectl scalableapi …`: the user means a cluster, never this machine."""
+    return Path(sys.argv[0]).name == PLUGIN
+
+
 def current() -> Instance:
-    """The running instance; E111 without one."""
+    """The running instance; E111 without one, refused as a kubectl plugin."""
+    if as_plugin():
+        why = "this command speaks to a local instance only, and kubectl means a cluster"
+        raise refused("not on a cluster", why, "run it as scalable-api")
     path = current_file()
     try:
         found = Instance(**json.loads(path.read_text()))

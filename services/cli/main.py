@@ -20,7 +20,10 @@ from typer._click.exceptions import ClickException
 
 from services.cli.commands.top import By
 from services.cli.errors import FAILED, INTERRUPTED, USAGE, CliError
+from services.cli.instance import refused
 from services.cli.output import Format
+from services.cli.targets.choice import choose, targeted
+from services.cli.targets.kubectl import Where
 
 NO_COMMAND: Final = "explain: a METHOD and a PATH, or `scaling [COMPONENT]`"
 
@@ -35,6 +38,7 @@ Timeout = Annotated[float, typer.Option(help="Seconds that --wait waits.", min=0
 DatabaseUrl = Annotated[
     str | None, typer.Option(help="The owner's DSN; else DATABASE_URL, else the running instance's.")
 ]
+Name = Annotated[str | None, typer.Argument(help="Which ScalableApi; needed where there are several.")]
 Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for the database.", min=0)]
 
 
@@ -89,31 +93,40 @@ def demo(
 
 
 @app.command()
+@targeted
 def apply(
+    where: Where,
     file: Annotated[Path, typer.Option("-f", "--file", help="Manifest; - is stdin.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate and show the difference only.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Until it is in force everywhere.")] = False,
     timeout: Timeout = 120.0,
 ) -> None:
-    """Validate a manifest, show what changes, give it to the running instance."""
+    """Validate a manifest, show what changes, give it to the instance or the cluster."""
     from services.cli.commands.apply import run
 
-    _end(run(file, dry_run=dry_run, wait=wait, timeout_s=timeout))
+    _end(run(where, file, dry_run=dry_run, wait=wait, timeout_s=timeout))
 
 
 @app.command()
+@targeted
 def get(
+    where: Where,
+    name: Name = None,
     watch: Annotated[bool, typer.Option("-w", "--watch", help="Go on with every change.")] = False,
     output: Output = Format.table,
 ) -> None:
-    """The object in one row, as kubectl get would show it."""
+    """One row each, as kubectl get would show it."""
     from services.cli.commands.status import run_get
 
-    _end(run_get(output, watch=watch))
+    _end(run_get(choose(where), output, name, watch=watch))
 
 
 @app.command()
+@targeted
 def status(
+    where: Where,
+    *,
+    name: Name = None,
     wait: Annotated[bool, typer.Option("--wait", help="Until Ready.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="All conditions and decisions.")] = False,
     timeout: Timeout = 120.0,
@@ -122,11 +135,13 @@ def status(
     """One screen: components, tiers, breakers, conditions, decisions. Exit 1 while it is not Ready."""
     from services.cli.commands.status import run_status
 
-    _end(run_status(output, verbose=verbose, wait=wait, timeout_s=timeout))
+    _end(run_status(choose(where), output, name, verbose=verbose, wait=wait, timeout_s=timeout))
 
 
 @app.command()
+@targeted
 def explain(
+    where: Where,
     *,
     subject: Annotated[str, typer.Argument(metavar="METHOD|scaling", help="An HTTP method, or the word scaling.")],
     detail: Annotated[str | None, typer.Argument(metavar="PATH|COMPONENT", help="The path, or one component.")] = None,
@@ -134,6 +149,7 @@ def explain(
     identifier: Annotated[str | None, typer.Option(help="Ask as this identifier.")] = None,
     ip: Annotated[str | None, typer.Option(help="Ask as an anonymous client with this address.")] = None,
     cost: Annotated[int | None, typer.Option(help="Cost to reckon with.", min=0, max=1000)] = None,
+    name: Annotated[str | None, typer.Option("--name", help="With scaling: which ScalableApi.")] = None,
     live: Annotated[bool, typer.Option("--live", help="With scaling: the windows of this second.")] = False,
     output: Output = Format.table,
 ) -> None:
@@ -141,7 +157,9 @@ def explain(
     if subject == "scaling":
         from services.cli.commands.explain_scaling import run as run_scaling
 
-        _end(run_scaling(output, detail, live=live))
+        _end(run_scaling(choose(where), output, detail, name=name, live=live))
+    if where != Where():
+        raise refused("explaining a request asks the local instance", "it has no cluster flags", "leave them out")
     from services.cli.commands.explain_request import run
 
     if detail is None:

@@ -1,24 +1,21 @@
-"""`scalable-api apply -f F`: validate, show the difference, write the running instance's manifest whole or not at
-all.
-"""
+"""`scalable-api apply -f F`: validate, show the difference, write the target's manifest whole or not at all."""
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import os
 import stat
 import sys
-import tempfile
 from pathlib import Path
 
 import yaml
 
-from services.cli import instance as instances
 from services.cli.commands.status import ready, wait_for
-from services.cli.errors import DONE, REFUSED, USAGE, WAIT_RAN_OUT, CliError
-from services.cli.instance import Instance, refused
+from services.cli.errors import DONE, USAGE, WAIT_RAN_OUT, CliError
 from services.cli.output import ANSI_GREEN, ANSI_RED, clean, paint, say, tell
+from services.cli.targets.choice import choose
+from services.cli.targets.kubectl import Where
+from services.cli.targets.target import Target
 from services.schema.scalable_api import MAX_BYTES, ManifestError, ScalableApi, load_manifest
 from services.schema.status import StoredObject
 
@@ -54,35 +51,21 @@ def validated(raw: bytes, path: str) -> ScalableApi:
         ) from None
 
 
-def run(path: Path, *, dry_run: bool, wait: bool, timeout_s: float) -> int:
+def run(where: Where, path: Path, *, dry_run: bool, wait: bool, timeout_s: float) -> int:
     raw = read(path)
     wanted = validated(raw, str(path))
-    instance = instances.current()
-    if wanted.metadata.name != instance.name:
-        why = f"the running instance is {instance.name!r}, the file's metadata.name is {clean(wanted.metadata.name)!r}"
-        raise refused(
-            "one instance runs one ScalableApi", why, f"name it {instance.name}, or scalable-api up -f {path}"
-        )
-    target = Path(instance.manifest)
-    changes = difference(_current(target), wanted)
+    target, name = choose(where), wanted.metadata.name
+    changes = difference(target.in_force(wanted), wanted)
     if not changes:
-        say(f"scalableapi/{instance.name} unchanged")
+        say(f"scalableapi/{name} unchanged")
         return DONE
     show(changes)
+    target.write(wanted, raw, str(path), dry_run=dry_run)
     if dry_run:
-        say(f"scalableapi/{instance.name} would change (dry run)")
+        say(f"scalableapi/{name} would change (dry run)")
         return DONE
-    if not (target.exists() and str(path) != "-" and path.resolve() == target.resolve()):
-        write(target, raw)
-    say(f"scalableapi/{instance.name} configured")
-    return _wait(instance, wanted, timeout_s) if wait else DONE
-
-
-def _current(target: Path) -> ScalableApi | None:
-    try:
-        return load_manifest(target.read_bytes())
-    except (OSError, ManifestError):
-        return None
+    say(f"scalableapi/{name} configured")
+    return _wait(target, wanted, timeout_s) if wait else DONE
 
 
 def difference(before: ScalableApi | None, after: ScalableApi) -> list[str]:
@@ -103,32 +86,16 @@ def show(changes: list[str]) -> None:
         say(paint(clean(line), colour) if colour else clean(line))
 
 
-def write(target: Path, raw: bytes) -> None:
-    """Beside the target, then renamed over it, with its mode: the watcher sees the old file or the new one."""
-    try:
-        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o644
-        real = target.resolve()
-        handle, temporary = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(handle, mode)
-            file.write(raw)
-            file.flush()
-            os.fsync(handle)
-        os.replace(temporary, real)  # noqa: PTH105
-    except OSError as error:
-        raise CliError("", f"{target} cannot be written", error.strerror or str(error), exit_code=REFUSED) from None
-
-
-def _wait(instance: Instance, wanted: ScalableApi, timeout_s: float) -> int:
+def _wait(target: Target, wanted: ScalableApi, timeout_s: float) -> int:
     """Until the controller has seen this spec, every process enforces its tiers, and all is ready."""
 
     def settled(found: StoredObject) -> bool:
-        seen = found.spec == wanted.spec and found.status.observed_generation == found.metadata.generation
+        seen = target.taken(wanted, found) and found.status.observed_generation == found.metadata.generation
         pods = found.status.tiers.pods
         return seen and pods.total > 0 and pods.acked == pods.total and ready(found).status == "True"
 
-    if asyncio.run(wait_for(instance, settled, timeout_s)) is None:
+    if wait_for(target, wanted.metadata.name, settled, timeout_s) is None:
         tell(f"not in force within {timeout_s:.0f} s; see scalable-api status")
         return WAIT_RAN_OUT
-    say(f"scalableapi/{instance.name} in force")
+    say(f"scalableapi/{wanted.metadata.name} in force")
     return DONE

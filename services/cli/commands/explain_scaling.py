@@ -6,27 +6,22 @@ changed since. A result that differs from what was decided is a bug: exit 1.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import fields
 from typing import Any, Final
 
-from services.cli import instance as instances
-from services.cli.commands.status import load
 from services.cli.errors import DONE, FAILED, NOT_FOUND, CliError
-from services.cli.fleet import decisions
-from services.cli.instance import Instance
 from services.cli.output import ANSI_BOLD, ANSI_GREEN, ANSI_RED, Format, clean, emit, paint, say, table
+from services.cli.targets.target import Target, the_one
 from services.core import autoscale
 from services.core.autoscale import Record
 from services.schema.scalable_api import target_milli
 from services.schema.status import ComponentStatus, DecisionMetric, LastDecision, StoredObject
 
 
-def run(form: Format, component: str | None, *, live: bool = False) -> int:
+def run(target: Target, form: Format, component: str | None, *, name: str | None = None, live: bool = False) -> int:
     """`live`: the controller's windows of this second instead of the decision that status shows."""
-    instance = instances.current()
-    found = load(instance)
-    chosen = pick(asyncio.run(_of_this_second(instance, found)) if live else found, component)
+    found = the_one(target, name)
+    chosen = pick(_of_this_second(target, found) if live else found, component)
     results = [(c, autoscale.replay(record_of(c.last_decision))) for c in chosen if c.last_decision is not None]
     if form in (Format.json, Format.yaml):
         emit(form, "ScalingExplanation", {"components": [member(c, r) for c, r in results]})
@@ -36,12 +31,10 @@ def run(form: Format, component: str | None, *, live: bool = False) -> int:
     return DONE if all(agrees(c, r) for c, r in results) else FAILED
 
 
-async def _of_this_second(instance: Instance, found: StoredObject) -> StoredObject:
-    decided = await decisions(instance, found.metadata.name, found.metadata.namespace or "")
+def _of_this_second(target: Target, found: StoredObject) -> StoredObject:
+    decided = target.live_decisions(found)
     components = tuple(
-        c.model_copy(update={"last_decision": LastDecision.model_validate(decided[c.name], by_alias=True)})
-        if c.name in decided
-        else c
+        c.model_copy(update={"last_decision": decided[c.name]}) if c.name in decided else c
         for c in found.status.components
     )
     return found.model_copy(update={"status": found.status.model_copy(update={"components": components})})

@@ -4,17 +4,12 @@ it.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
-
-from services.cli import instance as instances
-from services.cli.errors import DONE, FAILED, UNREACHABLE, WAIT_RAN_OUT, CliError
-from services.cli.instance import Instance
+from services.cli.errors import DONE, FAILED, WAIT_RAN_OUT
 from services.cli.output import (
     ANSI_BOLD,
     ANSI_GREEN,
@@ -27,108 +22,104 @@ from services.cli.output import (
     paint,
     say,
     table,
+    tell,
 )
+from services.cli.targets.target import Target, the_one
 from services.schema.status import ComponentStatus, Condition, LastDecision, Status, StoredObject
 
-POLL_S = 0.2
 TROUBLES = ("Degraded", "Paused", "Progressing", "ScalingLimited", "Stalled")
 RECENT = 3  # decisions on the one screen; -v shows all that are kept
-
-
-def load(instance: Instance) -> StoredObject:
-    try:
-        return StoredObject.model_validate(instance.object())
-    except ValidationError as error:
-        first = error.errors()[0]
-        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}; written by version {instance.version}"
-        raise CliError("", "the status cannot be read", clean(why), exit_code=UNREACHABLE) from None
 
 
 def ready(found: StoredObject) -> Condition:
     return found.status.condition("Ready") or Condition(type="Ready", status="Unknown", reason="NotObserved")
 
 
-async def wait_for(instance: Instance, done: Callable[[StoredObject], bool], within_s: float) -> StoredObject | None:
-    """The first object for which `done` holds; None when the time ran out. The controller writes the file, we look."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        found = load(instance)
-        if done(found):
-            return found
-        await asyncio.sleep(POLL_S)
-    return None
+def wait_for(target: Target, name: str, done: Callable[[StoredObject], bool], within_s: float) -> StoredObject | None:
+    """The first object for which `done` holds; None when the time ran out."""
+    return next((found for found in target.watch(name, within_s) if done(found)), None)
 
 
-def run_status(form: Format, *, verbose: bool, wait: bool, timeout_s: float) -> int:
+def run_status(target: Target, form: Format, name: str | None, *, verbose: bool, wait: bool, timeout_s: float) -> int:
     """Exit 0 when Ready, 1 when not, 6 when `--wait` ran out."""
-    instance = instances.current()
+    found = the_one(target, name)
     if wait:
-        found = asyncio.run(wait_for(instance, lambda o: ready(o).status == "True", timeout_s))
-        if found is None:
-            show(instance, load(instance), form, verbose=verbose)
+        settled = wait_for(target, found.metadata.name, lambda o: ready(o).status == "True", timeout_s)
+        if settled is None:
+            show(target, target.object(found.metadata.name), form, verbose=verbose)
             return WAIT_RAN_OUT
-    else:
-        found = load(instance)
-    show(instance, found, form, verbose=verbose)
+        found = settled
+    show(target, found, form, verbose=verbose)
     return DONE if ready(found).status == "True" else FAILED
 
 
-def run_get(form: Format, *, watch: bool) -> int:
-    instance = instances.current()
-    found = load(instance)
-    show_row(found, form)
+def run_get(target: Target, form: Format, name: str | None, *, watch: bool) -> int:
+    """One object, or all of the namespace."""
     if watch:
-        asyncio.run(_follow(instance, found, form))
+        _follow(target, name, form)
+        return DONE
+    found = target.objects() if name is None else [target.object(name)]
+    if not found:
+        tell("no ScalableApi found")
+    else:
+        show_rows(found, form)
     return DONE
 
 
-async def _follow(instance: Instance, found: StoredObject, form: Format) -> None:
-    while instances.alive(instance.pid):
-        await asyncio.sleep(POLL_S)
-        if (latest := load(instance)).status != found.status:
-            found = latest
-            show_row(found, form, heads=False)
+def _follow(target: Target, name: str | None, form: Format) -> None:
+    heads, seen = True, dict[str, Status]()
+    for found in target.watch(name):
+        if seen.get(found.metadata.name) != found.status:
+            seen[found.metadata.name] = found.status
+            show_rows([found], form, heads=heads)
+            heads = False
 
 
-def show_row(found: StoredObject, form: Format, *, heads: bool = True) -> None:
+def show_rows(found: Sequence[StoredObject], form: Format, *, heads: bool = True) -> None:
     if form is Format.name:
-        say(f"scalableapi.scalableapi.io/{clean(found.metadata.name)}")
+        say(*(f"scalableapi.scalableapi.io/{clean(o.metadata.name)}" for o in found))
         return
     if form in (Format.json, Format.yaml):
-        emit(form, "ScalableApi", found.model_dump(mode="json", by_alias=True, exclude_none=True))
+        bodies = [o.model_dump(mode="json", by_alias=True, exclude_none=True) for o in found]
+        if len(bodies) == 1:
+            emit(form, "ScalableApi", bodies[0])
+        else:
+            emit(form, "ScalableApiList", {"items": bodies})
         return
-    summary, condition = found.status.summary, ready(found)
     names = ["NAME", "READY", "MODE", "REASON", "GATEWAY", "BALANCER", "API", "TIERS", "CIRCUITS", "AGE"]
-    row: list[object] = [
-        found.metadata.name,
-        condition.status,
-        found.spec.mode if found.spec else "-",
-        condition.reason,
-    ]
-    row += [summary.gateway, summary.balancer, summary.api, summary.tiers, summary.circuits]
-    row += [_age(found.metadata.creation_timestamp)]
-    if form is Format.wide:
-        names += ["PAUSED", "LAST-SCALE", "MESSAGE"]
-        row += [summary.paused, found.status.last_scale_time or "-", condition.message]
-    lines = table(names, [row])
+    names += ["WORKER", "PAUSED", "LAST-SCALE", "BUDGET", "MESSAGE"] if form is Format.wide else []
+    lines = table(names, [row_of(o, wide=form is Format.wide) for o in found])
     say(*(lines if heads else lines[1:]))
 
 
-def show(instance: Instance, found: StoredObject, form: Format, *, verbose: bool) -> None:
+def row_of(found: StoredObject, *, wide: bool) -> list[object]:
+    """The printer columns of the resource."""
+    summary, condition = found.status.summary, ready(found)
+    mode = found.spec.mode if found.spec else "-"
+    row: list[object] = [found.metadata.name, condition.status, mode, condition.reason]
+    row += [summary.gateway, summary.balancer, summary.api, summary.tiers, summary.circuits]
+    row += [_age(found.metadata.creation_timestamp)]
+    if wide:
+        scaled = _age(found.status.last_scale_time or "")
+        row += [summary.worker, summary.paused, scaled, summary.budget, condition.message]
+    return row
+
+
+def show(target: Target, found: StoredObject, form: Format, *, verbose: bool) -> None:
     if form in (Format.json, Format.yaml):
-        emit(form, "StatusReport", report_of(instance, found))
+        emit(form, "StatusReport", report_of(target, found))
     elif form is Format.name:
-        show_row(found, form)
+        show_rows([found], form)
     else:
-        say(*screen(instance, found, verbose=verbose or form is Format.wide))
+        say(*screen(target.place(found), found, verbose=verbose or form is Format.wide))
 
 
-def report_of(instance: Instance, found: StoredObject) -> dict[str, Any]:
+def report_of(target: Target, found: StoredObject) -> dict[str, Any]:
     body = found.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return {"name": found.metadata.name, "url": instance.url, "manifest": instance.manifest, "status": body["status"]}
+    return {"name": found.metadata.name, **target.about(found), "status": body["status"]}
 
 
-def screen(instance: Instance, found: StoredObject, *, verbose: bool) -> list[str]:
+def screen(place: str, found: StoredObject, *, verbose: bool) -> list[str]:
     """The one screen, top to bottom: is it ready, what runs, what limits, what is broken, what was decided."""
     condition, status = ready(found), found.status
     colour = {"True": ANSI_GREEN, "False": ANSI_RED}.get(condition.status, ANSI_YELLOW)
@@ -136,7 +127,7 @@ def screen(instance: Instance, found: StoredObject, *, verbose: bool) -> list[st
     mode = found.spec.mode if found.spec else "-"
     name, age = paint(clean(found.metadata.name), ANSI_BOLD), _age(found.metadata.creation_timestamp)
     reason = clean(condition.reason)
-    lines = [f"{name}  {paint(word, colour)}  {reason}  mode {mode}  age {age}  {instance.url}"]
+    lines = [f"{name}  {paint(word, colour)}  {reason}  mode {mode}  age {age}  {clean(place)}"]
     if condition.message:
         lines.append(f"  {clean(condition.message)}")
     lines += ["", *_components(status), "", *_tiers(status), *_circuits(status)]

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
-from services.cli.commands.apply import read, validated, write
+from services.cli.commands.apply import read, validated
 from services.cli.embedded import postgres, valkey
 from services.cli.embedded.child import Binary, StoreError, unprivileged
 from services.cli.errors import USAGE, CliError, ProblemsError
 from services.cli.output import Format
+from services.cli.targets.local import replace
 from services.cli.up import folder, port
 from services.cli.up.folder import DataFolder
 from services.cli.up.options import Options
@@ -92,7 +93,7 @@ def _watched(options: Options, data: DataFolder, raw: bytes) -> Path:
         return options.file.absolute()
     path = data.path / COPY
     if not path.exists():
-        write(path, raw)
+        replace(path, raw)
     return path
 
 

@@ -10,6 +10,9 @@ import pytest
 from services.cli.commands import explain_scaling
 from services.cli.errors import DONE, FAILED, NOT_FOUND, UNREACHABLE, CliError
 from services.cli.output import Format
+from services.cli.targets import local
+from services.cli.targets.choice import choose
+from services.cli.targets.kubectl import Where
 from services.core import autoscale
 from services.schema.status import LastDecision, StoredObject
 from tests.unit.cli.commands.test_status import DECISION, running, stored
@@ -20,7 +23,7 @@ def test_the_record_alone_gives_the_decision_again(
 ) -> None:
     """A sentence per rule that changed the number, and `recomputed` equal to what was decided: exit 0."""
     running(tmp_path, stored(), monkeypatch)
-    assert explain_scaling.run(Format.table, "api") == DONE
+    assert explain_scaling.run(choose(Where()), Format.table, "api") == DONE
     shown = capsys.readouterr().out
     for part in ("2 → 4", "rps: 250 in the panic window, 60 each", "2 to 4 are allowed", "recomputed: 4 (as decided)"):
         assert part in shown
@@ -33,7 +36,7 @@ def test_live_shows_this_seconds_decision(
     running(tmp_path, stored(), monkeypatch)
     (tmp_path / "data" / "secrets.json").write_text('{"control_token": "a-control-token"}')
     with pytest.raises(CliError, match="the controller does not answer") as silent:
-        explain_scaling.run(Format.table, "api", live=True)
+        explain_scaling.run(choose(Where()), Format.table, "api", live=True)
     assert silent.value.exit_code == UNREACHABLE
     asked: list[tuple[str, str]] = []
 
@@ -41,8 +44,8 @@ def test_live_shows_this_seconds_decision(
         asked.append((name, namespace))
         return {"api": DECISION | {"time": "2026-11-24T10:00:59Z"}}
 
-    monkeypatch.setattr(explain_scaling, "decisions", decisions)
-    assert explain_scaling.run(Format.table, "api", live=True) == DONE
+    monkeypatch.setattr(local, "decisions", decisions)
+    assert explain_scaling.run(choose(Where()), Format.table, "api", live=True) == DONE
     assert "2026-11-24T10:00:59Z" in capsys.readouterr().out
     assert asked == [("shop", "")]
 
@@ -54,9 +57,9 @@ def test_a_mismatch_is_exit_1(
     found = stored()
     found["status"]["components"][0]["lastDecision"] = DECISION | {"final": 3}
     running(tmp_path, found, monkeypatch)
-    assert explain_scaling.run(Format.table, None) == FAILED
+    assert explain_scaling.run(choose(Where()), Format.table, None) == FAILED
     assert "decided was 3: a bug" in capsys.readouterr().out
-    assert explain_scaling.run(Format.json, None) == FAILED
+    assert explain_scaling.run(choose(Where()), Format.json, None) == FAILED
     assert json.loads(capsys.readouterr().out)["data"]["components"][0]["agrees"] is False
 
 
@@ -64,7 +67,7 @@ def test_unknown_and_undecided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """A component that is not there: 3, with the names; one without a decision: 1."""
     running(tmp_path, stored(), monkeypatch)
     with pytest.raises(CliError) as failed:
-        explain_scaling.run(Format.table, "worker")
+        explain_scaling.run(choose(Where()), Format.table, "worker")
     assert (failed.value.exit_code, failed.value.why) == (NOT_FOUND, "there are api")
     found = StoredObject.model_validate(stored(components=[]))
     with pytest.raises(CliError, match="nothing was decided"):

@@ -14,6 +14,8 @@ from services.cli.commands import status
 from services.cli.errors import DONE, FAILED, UNREACHABLE, WAIT_RAN_OUT, CliError
 from services.cli.instance import Instance
 from services.cli.output import Format
+from services.cli.targets.choice import choose
+from services.cli.targets.kubectl import Where
 from services.schema.status import StoredObject
 
 INPUTS = {
@@ -102,7 +104,7 @@ def test_the_screen_tells_all(
     conditions.
     """
     running(tmp_path, stored(), monkeypatch)
-    assert status.run_status(Format.table, verbose=False, wait=False, timeout_s=0) == DONE
+    assert status.run_status(choose(Where()), Format.table, None, verbose=False, wait=False, timeout_s=0) == DONE
     shown = capsys.readouterr().out
     for part in (
         "Ready",
@@ -120,19 +122,21 @@ def test_the_screen_tells_all(
 def test_exit_1_while_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not Ready is a negative answer; --wait that runs out is 6."""
     running(tmp_path, stored(conditions=[]), monkeypatch)
-    assert status.run_status(Format.json, verbose=False, wait=False, timeout_s=0) == FAILED
-    assert status.run_status(Format.table, verbose=True, wait=True, timeout_s=0.01) == WAIT_RAN_OUT
+    assert status.run_status(choose(Where()), Format.json, None, verbose=False, wait=False, timeout_s=0) == FAILED
+    assert (
+        status.run_status(choose(Where()), Format.table, None, verbose=True, wait=True, timeout_s=0.01) == WAIT_RAN_OUT
+    )
 
 
 def test_get_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The printer columns of the resource, further ones with -o wide, the name alone with -o name."""
     running(tmp_path, stored(), monkeypatch)
-    assert status.run_get(Format.wide, watch=False) == DONE
+    assert status.run_get(choose(Where()), Format.wide, None, watch=False) == DONE
     heads, row = capsys.readouterr().out.splitlines()
     assert heads.split()[:3] == ["NAME", "READY", "MODE"]
     assert row.split()[:2] == ["shop", "True"]
     assert "MESSAGE" in heads
-    status.run_get(Format.name, watch=False)
+    status.run_get(choose(Where()), Format.name, None, watch=False)
     assert capsys.readouterr().out == "scalableapi.scalableapi.io/shop\n"
 
 
@@ -141,16 +145,16 @@ def test_json_is_the_status(
 ) -> None:
     """-o json of status holds the whole status under its envelope."""
     running(tmp_path, stored(), monkeypatch)
-    status.run_status(Format.json, verbose=False, wait=False, timeout_s=0)
+    status.run_status(choose(Where()), Format.json, None, verbose=False, wait=False, timeout_s=0)
     found = json.loads(capsys.readouterr().out)
     assert (found["kind"], found["data"]["status"]["circuits"]["open"]) == ("StatusReport", 1)
 
 
 def test_a_status_of_another_version_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A state file this version cannot read: one sentence and 5."""
-    made = running(tmp_path, {"kind": "Other", "surprise": 1}, monkeypatch)
+    running(tmp_path, {"kind": "Other", "surprise": 1}, monkeypatch)
     with pytest.raises(CliError) as failed:
-        status.load(made)
+        choose(Where()).objects()
     assert failed.value.exit_code == UNREACHABLE
 
 

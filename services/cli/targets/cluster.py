@@ -1,0 +1,96 @@
+"""A cluster as a target: `kubectl` asks and writes, our models read. Nothing here knows how the cluster is reached."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from services.cli.errors import NOT_FOUND, CliError
+from services.cli.instance import refused
+from services.cli.targets import kubectl
+from services.cli.targets.kubectl import KIND, Where
+from services.cli.targets.target import parsed
+from services.schema.scalable_api import ScalableApi
+from services.schema.status import LastDecision, ObjectMetadata, StoredObject
+
+MANAGER: Final = "scalable-api"
+"""Field manager of `apply`: what another manager set is a conflict, never overwritten in silence."""
+KNOWN: Final = frozenset(f.alias or n for n, f in ObjectMetadata.model_fields.items())
+AGAIN_S: Final = 1.0
+"""Between two watches: the API server ends one after some minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One namespace, as kubectl resolves it."""
+
+    where: Where
+
+    def place(self, found: StoredObject) -> str:
+        names = (self.where.context, f"namespace {found.metadata.namespace}")
+        return " ".join(name for name in names if name)
+
+    def about(self, found: StoredObject) -> dict[str, str]:
+        return {"context": self.where.context or "", "namespace": found.metadata.namespace or ""}
+
+    def objects(self) -> list[StoredObject]:
+        answer = json.loads(kubectl.ask(self.where, "get", KIND, "-o", "json"))
+        return [stored(item) for item in answer["items"]]
+
+    def object(self, name: str) -> StoredObject:
+        return stored(json.loads(kubectl.ask(self.where, "get", f"{KIND}/{name}", "-o", "json")))
+
+    def watch(self, name: str | None, within_s: float | None = None) -> Iterator[StoredObject]:
+        deadline = None if within_s is None else time.monotonic() + within_s
+        subject = KIND if name is None else f"{KIND}/{name}"
+        last: dict[str, StoredObject] = {}
+        while deadline is None or time.monotonic() < deadline:
+            left = None if deadline is None else deadline - time.monotonic()
+            for raw in kubectl.stream(self.where, "get", subject, "--watch", "-o", "json", within_s=left):
+                found = stored(json.loads(raw))
+                if last.get(found.metadata.name) != found:
+                    last[found.metadata.name] = found
+                    yield found
+            time.sleep(AGAIN_S if deadline is None else max(0.0, min(AGAIN_S, deadline - time.monotonic())))
+
+    def in_force(self, wanted: ScalableApi) -> ScalableApi | None:
+        try:
+            found = self._of(wanted).object(wanted.metadata.name)
+        except CliError as error:
+            if error.exit_code == NOT_FOUND and not error.code:
+                return None
+            raise
+        try:
+            body = {"apiVersion": found.api_version, "kind": found.kind, "spec": found.spec}
+            return ScalableApi.model_validate({**body, "metadata": wanted.metadata})
+        except ValidationError:
+            return None
+
+    def write(self, wanted: ScalableApi, raw: bytes, source: str, *, dry_run: bool) -> None:  # noqa: ARG002
+        words = ["apply", "--server-side", f"--field-manager={MANAGER}", "-f", "-"]
+        kubectl.ask(self._of(wanted).where, *words, *(["--dry-run=server"] if dry_run else []), stdin=raw)
+
+    def taken(self, wanted: ScalableApi, found: StoredObject) -> bool:  # noqa: ARG002  # the API server has it at once
+        return True
+
+    def live_decisions(self, found: StoredObject) -> dict[str, LastDecision]:  # noqa: ARG002
+        why = "--live asks the controller's control port, which this version reaches on a local instance only"
+        raise refused("no --live on a cluster", why, "leave --live out: status holds the last decision")
+
+    def _of(self, wanted: ScalableApi) -> Cluster:
+        """In the manifest's namespace unless one was named; kubectl refuses two that differ."""
+        named = self.where.namespace or wanted.metadata.namespace
+        w = self.where
+        return Cluster(Where(w.context, w.kubeconfig, named, w.as_user))
+
+
+def stored(body: Any) -> StoredObject:
+    """The API server keeps more in metadata than our model has."""
+    metadata = {key: value for key, value in body["metadata"].items() if key in KNOWN}
+    version = (body.get("status") or {}).get("controllerVersion") or "an unknown version"
+    return parsed({**body, "metadata": metadata}, f"the operator, version {version}")

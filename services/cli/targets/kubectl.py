@@ -1,0 +1,108 @@
+"""Running `kubectl`: its kubeconfig rules, exec plugins and proxies stay its own, so nothing of them is written here
+again. Its refusals become three lines, told apart by the words it has used for years. Caller: cluster.py.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from services.cli.errors import NOT_FOUND, REFUSED, CliError
+from services.cli.output import clean
+
+KIND: Final = "scalableapis.scalableapi.io"
+_NO_KIND: Final = re.compile(r"doesn't have a resource type|no matches for kind|could not find the requested resource")
+_REFUSED: Final = re.compile(r"\((Conflict|Invalid|BadRequest)\)|is invalid:|[Cc]onflict|denied the request")
+_UNREACHABLE: Final = re.compile(
+    r"[Uu]nable to connect|connection to the server|dial tcp|i/o timeout|refused|no such host|x509|EOF"
+    r"|no configuration has been provided|context .* does not exist|Error in configuration|must be logged in|\(Unauthorized\)"
+    r"|getting credentials|error loading config|stat .*no such file|Timeout exceeded|\(ServiceUnavailable\)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which cluster, namespace and user; None leaves it to kubectl."""
+
+    context: str | None = None
+    kubeconfig: str | None = None
+    namespace: str | None = None
+    as_user: str | None = None
+
+    def flags(self) -> list[str]:
+        named = {
+            "context": self.context,
+            "kubeconfig": self.kubeconfig,
+            "namespace": self.namespace,
+            "as": self.as_user,
+        }
+        return [f"--{flag}={value}" for flag, value in named.items() if value is not None]
+
+
+def ask(where: Where, *words: str, stdin: bytes | None = None) -> bytes:
+    """What it printed."""
+    try:
+        done = subprocess.run(_line(where, words), input=stdin, capture_output=True, check=False)
+    except OSError as error:
+        raise _missing(error) from None
+    if done.returncode:
+        raise fault(done.stderr.decode(errors="replace"))
+    return done.stdout
+
+
+def stream(where: Where, *words: str, within_s: float | None) -> Iterator[bytes]:
+    """Each JSON document of a `--watch`, until it ends or the time is up; the process ends with the reader."""
+    try:
+        process = subprocess.Popen(_line(where, words), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    except OSError as error:
+        raise _missing(error) from None
+    timer = threading.Timer(within_s, process.kill) if within_s is not None else None
+    with process:
+        try:
+            if timer:
+                timer.start()
+            yield from documents(process.stdout or ())
+            if process.wait() > 0 and process.stderr:  # below 0: the timer's
+                raise fault(process.stderr.read().decode(errors="replace"))
+        finally:
+            if timer:
+                timer.cancel()
+            process.kill()
+
+
+def documents(lines: Iterator[bytes] | tuple[bytes, ...]) -> Iterator[bytes]:
+    """A watch prints one indented document after the other: each ends with a brace at the line's beginning."""
+    kept: list[bytes] = []
+    for line in lines:
+        kept.append(line)
+        if line.rstrip() == b"}":
+            yield b"".join(kept)
+            kept = []
+
+
+def _line(where: Where, words: tuple[str, ...]) -> list[str]:
+    return ["kubectl", *where.flags(), *words]
+
+
+def _missing(error: OSError) -> CliError:
+    return CliError("E112", "kubectl cannot be run", error.strerror or str(error), "install kubectl, or put it in PATH")
+
+
+def fault(said: str) -> CliError:
+    """What it wrote on stderr becomes the reason."""
+    why = "\n".join(clean(line) for line in said.strip().splitlines()) or "it said nothing"
+    if _NO_KIND.search(said):
+        return CliError("E114", "the cluster does not know ScalableApis", why, "install the CRD: manifests/crds")
+    if "(NotFound)" in said:
+        return CliError("", "not found in the cluster", why, "scalable-api get", NOT_FOUND)
+    if "(Forbidden)" in said:
+        return CliError("E115", "the cluster forbids it", why, "kubectl auth can-i --list")
+    if _REFUSED.search(said):
+        return CliError("", "the API server refuses it", why, exit_code=REFUSED)
+    if _UNREACHABLE.search(said):
+        return CliError("E113", "the API server cannot be reached", why, "kubectl cluster-info")
+    return CliError("", "kubectl failed", why)

@@ -1,0 +1,96 @@
+"""The running local instance as a target: the controller's state file, the manifest that it watches."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from services.cli import instance as instances
+from services.cli.errors import NOT_FOUND, REFUSED, CliError
+from services.cli.fleet import decisions
+from services.cli.instance import Instance, refused
+from services.cli.output import clean
+from services.cli.targets.target import parsed
+from services.schema.scalable_api import ManifestError, ScalableApi, load_manifest
+from services.schema.status import LastDecision, StoredObject
+
+POLL_S: Final = 0.2
+"""The controller writes at most once a second; nobody waits longer than this for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """One instance holds one object."""
+
+    instance: Instance
+
+    def place(self, found: StoredObject) -> str:  # noqa: ARG002  # one instance, one place
+        return self.instance.url
+
+    def about(self, found: StoredObject) -> dict[str, str]:  # noqa: ARG002
+        return {"url": self.instance.url, "manifest": self.instance.manifest}
+
+    def objects(self) -> list[StoredObject]:
+        return [parsed(self.instance.object(), f"version {self.instance.version}")]
+
+    def object(self, name: str) -> StoredObject:
+        if name != self.instance.name:
+            why = f"the running instance is {self.instance.name!r}"
+            raise CliError("", f"no ScalableApi {clean(name)}", why, exit_code=NOT_FOUND)
+        return self.objects()[0]
+
+    def watch(self, name: str | None, within_s: float | None = None) -> Iterator[StoredObject]:
+        deadline = None if within_s is None else time.monotonic() + within_s
+        found = self.object(name or self.instance.name)
+        yield found
+        while instances.alive(self.instance.pid) and (deadline is None or time.monotonic() < deadline):
+            time.sleep(POLL_S)
+            if (latest := self.objects()[0]) != found:
+                found = latest
+                yield found
+
+    def in_force(self, wanted: ScalableApi) -> ScalableApi | None:
+        name = wanted.metadata.name
+        if name != self.instance.name:
+            why = f"the running instance is {self.instance.name!r}, the file's metadata.name is {clean(name)!r}"
+            raise refused("one instance runs one ScalableApi", why, f"name it {self.instance.name}, or start another")
+        try:
+            return load_manifest(Path(self.instance.manifest).read_bytes())
+        except (OSError, ManifestError):
+            return None
+
+    def write(self, wanted: ScalableApi, raw: bytes, source: str, *, dry_run: bool) -> None:  # noqa: ARG002
+        target, path = Path(self.instance.manifest), Path(source)
+        same = target.exists() and source != "-" and path.resolve() == target.resolve()
+        if not (dry_run or same):
+            replace(target, raw)
+
+    def taken(self, wanted: ScalableApi, found: StoredObject) -> bool:
+        return found.spec == wanted.spec
+
+    def live_decisions(self, found: StoredObject) -> dict[str, LastDecision]:
+        decided = asyncio.run(decisions(self.instance, found.metadata.name, found.metadata.namespace or ""))
+        return {name: LastDecision.model_validate(body, by_alias=True) for name, body in decided.items()}
+
+
+def replace(target: Path, raw: bytes) -> None:
+    """Beside the target, then renamed over it, with its mode: the watcher sees the old file or the new one."""
+    try:
+        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o644
+        real = target.resolve()
+        handle, temporary = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, mode)
+            file.write(raw)
+            file.flush()
+            os.fsync(handle)
+        os.replace(temporary, real)  # noqa: PTH105
+    except OSError as error:
+        raise CliError("", f"{target} cannot be written", error.strerror or str(error), exit_code=REFUSED) from None

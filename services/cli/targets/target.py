@@ -1,0 +1,80 @@
+"""What the commands ask of wherever the ScalableApi lives. The answers are the same pydantic models from both homes.
+
+Implementations: local.py (the running instance's files), cluster.py (`kubectl`). choice.py picks one. Callers: the
+commands. Each question may raise CliError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from services.cli.errors import NOT_FOUND, UNREACHABLE, USAGE, CliError
+from services.cli.output import clean
+from services.schema.scalable_api import ScalableApi
+from services.schema.status import LastDecision, StoredObject
+
+
+class Target(Protocol):
+    """Questions and orders in words."""
+
+    def place(self, found: StoredObject) -> str:
+        """Where the object is, for the head of a screen."""
+        ...
+
+    def about(self, found: StoredObject) -> dict[str, str]:
+        """The same for programs: members of the JSON answers."""
+        ...
+
+    def objects(self) -> list[StoredObject]:
+        """All that are there, by name."""
+        ...
+
+    def object(self, name: str) -> StoredObject:
+        """One by its name; exit 3 without it."""
+        ...
+
+    def watch(self, name: str | None, within_s: float | None = None) -> Iterator[StoredObject]:
+        """Now and with each change, of one or of all; ends when the time is up or the instance has ended."""
+        ...
+
+    def in_force(self, wanted: ScalableApi) -> ScalableApi | None:
+        """The manifest that `wanted` would replace; None when there is none that can be read."""
+        ...
+
+    def write(self, wanted: ScalableApi, raw: bytes, source: str, *, dry_run: bool) -> None:
+        """Puts the manifest in place; with `dry_run` only what the place itself would say against it."""
+        ...
+
+    def taken(self, wanted: ScalableApi, found: StoredObject) -> bool:
+        """Whether `found` already has the spec that was written."""
+        ...
+
+    def live_decisions(self, found: StoredObject) -> dict[str, LastDecision]:
+        """The controller's decisions of this second, by component."""
+        ...
+
+
+def the_one(target: Target, name: str | None) -> StoredObject:
+    """The object named, or the only one; several without a name are wrong usage, with their names."""
+    if name is not None:
+        return target.object(name)
+    found = target.objects()
+    if not found:
+        raise CliError("", "no ScalableApi here", "there is none in this namespace", "apply -f FILE", NOT_FOUND)
+    if len(found) > 1:
+        names = clean(", ".join(o.metadata.name for o in found))
+        raise CliError("", "which ScalableApi?", f"there are {names}", "give its name", USAGE)
+    return found[0]
+
+
+def parsed(body: Any, written_by: str) -> StoredObject:
+    """The object as our models know it; one sentence when another version wrote something else."""
+    try:
+        return StoredObject.model_validate(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}; written by {written_by}"
+        raise CliError("", "the status cannot be read", clean(why), exit_code=UNREACHABLE) from None

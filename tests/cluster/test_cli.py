@@ -1,0 +1,203 @@
+"""`scalable-api` on a cluster: the commands through a real kubectl and a real API server, without an operator.
+
+Status is put there as the operator would, from the pydantic model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from services.cli.targets.kubectl import fault
+from services.schema.status import StoredObject
+from tests.cluster.client import MERGE, Client, scalable_apis
+from tests.cluster.control_plane import ControlPlane
+from tests.harness.crd_cases import MINIMAL
+from tests.unit.cli.commands.test_status import stored
+
+Done = subprocess.CompletedProcess[str]
+Cli = Callable[..., Done]
+SHOP = {**MINIMAL, "metadata": {"name": "shop"}}
+
+
+@pytest.fixture
+def environment(plane: ControlPlane, tmp_path: Path) -> dict[str, str]:
+    """A home of its own and the minor's kubectl first in PATH."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "kubectl").symlink_to(plane.programs["kubectl"])
+    scripts = Path(sys.executable).parent
+    path = f"{tmp_path / 'bin'}:{scripts}:{os.environ['PATH']}"
+    return {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path), "PATH": path}
+
+
+@pytest.fixture
+def cli(plane: ControlPlane, namespace: str, environment: dict[str, str]) -> Cli:
+    """Runs `scalable-api WORDS` against the namespace."""
+
+    def run(*words: str, stdin: str = "", **over: str) -> Done:
+        argv = [sys.executable, "-m", "services.cli", *words, f"--kubeconfig={plane.kubeconfig}", "-n", namespace]
+        return ran(argv, environment | over, stdin)
+
+    return run
+
+
+def ran(argv: list[str], environment: dict[str, str], stdin: str = "") -> Done:
+    return subprocess.run(argv, input=stdin, capture_output=True, text=True, env=environment, timeout=30, check=False)
+
+
+def with_status(client: Client, namespace: str, name: str = "shop", **over: Any) -> None:
+    """An object with the status that the operator would write."""
+    body = {**SHOP, "metadata": {"name": name}}
+    client.do("POST", scalable_apis(namespace), body)
+    found = StoredObject.model_validate(stored(**over)).status
+    status = found.model_dump(mode="json", by_alias=True, exclude_none=True)
+    path = scalable_apis(namespace, name, "status")
+    client.do("PATCH", path, {"status": dated(status)}, kind=MERGE, fieldValidation="Strict")
+
+
+def dated(status: Any) -> Any:
+    """The API server takes no empty date."""
+    if isinstance(status, dict):
+        return {
+            k: "2026-11-24T10:00:00Z" if k in ("lastTransitionTime", "since") and not v else dated(v)
+            for k, v in status.items()
+        }
+    return [dated(v) for v in status] if isinstance(status, list) else status
+
+
+def words(done: Done) -> list[str]:
+    """The first words of the error's lines."""
+    return [line.split()[0] for line in done.stderr.splitlines()]
+
+
+def test_kubectl_scalableapi_status_is_a_plugin(client, namespace, plane, environment):
+    """`kubectl scalableapi status` finds the program in PATH and shows the cluster's object on one screen."""
+    with_status(client, namespace)
+    argv = ["kubectl", "scalableapi", "status", f"--kubeconfig={plane.kubeconfig}", "-n", namespace]
+    done = ran(argv, environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    for part in ("shop", "Ready", f"namespace {namespace}", "2 → 4 Panic", "2/3 processes", "Open api-1"):
+        assert part in done.stdout
+    refused = ran(["kubectl", "scalableapi", "top"], environment)
+    assert (refused.returncode, words(refused)) == (4, ["error", "why", "next"])
+
+
+def test_get_prints_the_columns_of_kubectl(client, namespace, cli, kubectl):
+    """`get -o wide` has kubectl's columns and cells, ages aside; `-o name` its names."""
+    with_status(client, namespace)
+    with_status(client, namespace, "store")
+    ours, theirs = cli("get", "-o", "wide").stdout.splitlines(), kubectl("get", "sapi", "-o", "wide").splitlines()
+    assert sorted(ours[0].split()) == sorted(theirs[0].split())
+    assert [line.split()[:9] for line in ours[1:]] == [line.split()[:9] for line in theirs[1:]]
+    assert cli("get", "-o", "name").stdout == kubectl("get", "sapi", "-o", "name")
+    report = json.loads(cli("get", "store", "-o", "json").stdout)
+    assert (report["kind"], report["data"]["metadata"]["name"]) == ("ScalableApi", "store")
+
+
+def test_several_need_a_name(client, namespace, cli):
+    """With two objects `status` asks which (2, with the names); a name that is not there is 3; none at all too."""
+    assert cli("status").returncode == 3
+    with_status(client, namespace)
+    with_status(client, namespace, "store", conditions=[])
+    asked = cli("status")
+    assert (asked.returncode, "shop, store" in asked.stderr) == (2, True)
+    assert (cli("status", "shop").returncode, cli("status", "store").returncode) == (0, 1)
+    missing = cli("status", "nobody")
+    assert (missing.returncode, words(missing)) == (3, ["error", "why", "next"])
+
+
+def test_explain_scaling_recomputes(client, namespace, cli):
+    """The last decision in status is computed again; --live says that it is not there."""
+    with_status(client, namespace)
+    done = cli("explain", "scaling", "api", "-o", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["data"]["components"][0]
+    assert cli("explain", "scaling", "--live").returncode == 4
+
+
+def test_apply_shows_the_difference_and_writes(client, namespace, cli, tmp_path):
+    """A new object is created by server-side apply, again it is unchanged; --dry-run writes nothing."""
+    file = tmp_path / "shop.yaml"
+    file.write_text(yaml.safe_dump(SHOP))
+    assert "would change" in cli("apply", "-f", str(file), "--dry-run").stdout
+    assert client.ask("GET", scalable_apis(namespace, "shop")).status_code == httpx.codes.NOT_FOUND
+    assert cli("apply", "-f", str(file)).stdout.endswith("scalableapi/shop configured\n")
+    assert cli("apply", "-f", str(file)).stdout == "scalableapi/shop unchanged\n"
+    changed = yaml.safe_dump({**SHOP, "spec": {**SHOP["spec"], "mode": "Recommend"}})
+    done = cli("apply", "-f", "-", stdin=changed)
+    assert (done.returncode, "+mode: Recommend" in done.stdout) == (0, True)
+    assert client.do("GET", scalable_apis(namespace, "shop"))["spec"]["mode"] == "Recommend"
+
+
+def test_apply_leaves_to_others_what_is_theirs(client, namespace, cli, kubectl):
+    """A field that another manager set differently is a conflict: 4 with its name, and nothing is written."""
+    kubectl(
+        "apply", "--server-side", "-f", "-", stdin=yaml.safe_dump({**SHOP, "spec": {**SHOP["spec"], "mode": "Auto"}})
+    )
+    done = cli("apply", "-f", "-", stdin=yaml.safe_dump({**SHOP, "spec": {**SHOP["spec"], "mode": "Manual"}}))
+    assert (done.returncode, ".spec.mode" in done.stderr) == (4, True)
+    assert client.do("GET", scalable_apis(namespace, "shop"))["spec"]["mode"] == "Auto"
+
+
+def test_wait_runs_out_without_an_operator(client, namespace, cli):
+    """`apply --wait` and `status --wait` end with 6 when the time is up."""
+    assert cli("apply", "-f", "-", "--wait", "--timeout", "1", stdin=yaml.safe_dump(SHOP)).returncode == 6
+    assert cli("status", "--wait", "--timeout", "1").returncode == 6
+
+
+def test_wait_sees_the_change(client, namespace, cli, plane, environment):
+    """`status --wait` ends with 0 when the object becomes Ready under its watch; `get -w` prints the change."""
+    with_status(client, namespace, conditions=[])
+    argv = [sys.executable, "-m", "services.cli", "get", "-w", f"--kubeconfig={plane.kubeconfig}", "-n", namespace]
+    with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("NAME")
+        assert process.stdout.readline().split()[:2] == ["shop", "Unknown"]
+        path = scalable_apis(namespace, "shop", "status")
+        status = StoredObject.model_validate(stored()).status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        client.do("PATCH", path, {"status": {"conditions": dated(status["conditions"])}}, kind=MERGE)
+        assert process.stdout.readline().split()[:2] == ["shop", "True"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+    assert cli("status", "--wait", "--timeout", "20").returncode == 0
+
+
+def test_e112_without_kubectl(cli, tmp_path):
+    """E112, exit 5: kubectl is not in PATH."""
+    done = cli("get", PATH=str(tmp_path))
+    assert (done.returncode, "E112" in done.stderr, words(done)) == (5, True, ["error", "why", "next"])
+
+
+def test_e113_without_an_api_server(environment, tmp_path):
+    """E113, exit 5: nobody listens there, or the context does not exist."""
+    nobody = {"name": "x", "cluster": {"server": "https://127.0.0.1:1"}}
+    config = {"apiVersion": "v1", "kind": "Config", "clusters": [nobody], "current-context": "x"}
+    config["contexts"] = [{"name": "x", "context": {"cluster": "x", "user": "x"}}]
+    (tmp_path / "config").write_text(yaml.safe_dump(config))
+    for more in ([], ["--context=nope"]):
+        argv = [sys.executable, "-m", "services.cli", "get", f"--kubeconfig={tmp_path / 'config'}", *more]
+        done = ran(argv, environment)
+        assert (done.returncode, "E113" in done.stderr) == (5, True), done.stderr
+
+
+def test_e115_when_forbidden(client, namespace, cli):
+    """E115, exit 4: a user without rights, by --as; its name is in the reason."""
+    done = cli("get", "--as=nobody")
+    assert (done.returncode, "E115" in done.stderr, "nobody" in done.stderr) == (4, True, True)
+
+
+def test_e114_without_the_crd(plane, environment):
+    """E114, exit 3: what kubectl says of a kind that the API server does not know."""
+    done = ran(["kubectl", "get", "shops.example.org", f"--kubeconfig={plane.kubeconfig}"], environment)
+    error = fault(done.stderr)
+    assert (error.code, error.exit_code) == ("E114", 3)
