@@ -79,7 +79,7 @@ class HttpControlPorts:
     """`ControlPorts` over HTTP."""
 
     def __init__(self) -> None:
-        self._http: httpx.AsyncClient = client(timeout_s=CALL_S, connections=CONNECTIONS)
+        self._http: httpx.AsyncClient = client(timeout_s=CALL_S, connections=CONNECTIONS + PARALLEL)
         self._calls, self._polls = asyncio.Semaphore(PARALLEL), asyncio.Semaphore(CONNECTIONS)
 
     async def close(self) -> None:
