@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
-import random
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -30,7 +31,6 @@ Object = dict[str, Any]
 TIMEOUT_S: Final = 10.0
 TOKEN_S: Final = 60.0
 """A mounted token is replaced hourly; reading it once a minute never uses an old one."""
-BUSY_S: Final = 0.5
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
 JSON: Final = "application/json"
@@ -89,18 +89,21 @@ class Kube:
         self._login, self._count = login, count
         info = login()
         self._token, self._token_at = info.token or "", time.monotonic()
-        authority = base64.b64decode(info.ca_data) if info.ca_data else None
-        self._client = ApiClient(
-            Configuration(
-                host=str(info.server),
-                ssl_ca_cert=_path(info.ca_path),
-                ca_cert_data=authority.decode() if authority else None,
-                verify_ssl=not info.insecure,
-                cert_file=_path(info.certificate_path),
-                key_file=_path(info.private_key_path),
-                client_session_kwargs={"trust_env": False},
+        with (
+            _file(info.ca_path, info.ca_data) as authority,
+            _file(info.certificate_path, info.certificate_data) as certificate,
+            _file(info.private_key_path, info.private_key_data) as key,
+        ):
+            self._client = ApiClient(
+                Configuration(
+                    host=str(info.server),
+                    ssl_ca_cert=authority,
+                    verify_ssl=not info.insecure,
+                    cert_file=certificate,
+                    key_file=key,
+                    client_session_kwargs={"trust_env": False},
+                )
             )
-        )
 
     async def close(self) -> None:
         await self._client.close()  # type: ignore[no-untyped-call]
@@ -174,14 +177,16 @@ def outcome(answer: Answer, verb: str, place: Place) -> Outcome:
     return RetryAfter(answer.retry_after_s)
 
 
-def backoff(failures: int, draw: Callable[[], float] = random.random) -> float:
-    """0.5·2ⁿ s ±20 %, at most 30."""
-    wait: float = min(30.0, BUSY_S * 2 ** min(failures, 10)) * (0.8 + 0.4 * draw())
-    return wait
-
-
-def _path(name: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None) -> str | None:
-    return os.fsdecode(name) if name else None
+@contextlib.contextmanager
+def _file(path: str | bytes | os.PathLike[Any] | None, data: str | bytes | None) -> Iterator[str | None]:
+    """OpenSSL loads a client's certificate from files alone; one of ours is gone when the client is made."""
+    if not data:
+        yield os.fsdecode(path) if path else None
+        return
+    with tempfile.NamedTemporaryFile() as made:
+        made.write(base64.b64decode(data))
+        made.flush()
+        yield made.name
 
 
 def _decoded(raw: bytes) -> Object:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from scalable_operator.kube import backoff
 from services.controller.backend import Conflict, Denied, Key, Outcome, RetryAfter
 
+BUSY_S: Final = 0.5
 CONFLICTS: Final = 3
 CONFLICT_S: Final = 3.0
 """Five seconds after a storm everything is as wanted: the visit that writes, and the next, come after this."""
@@ -61,3 +61,9 @@ class Pacing:
     def forget(self, key: Key) -> None:
         """The object is gone."""
         self._waits = {subject: wait for subject, wait in self._waits.items() if subject[0] != key}
+
+
+def backoff(failures: int, draw: Callable[[], float]) -> float:
+    """0.5·2ⁿ s ±20 %, at most 30."""
+    wait: float = min(30.0, BUSY_S * 2 ** min(failures, 10)) * (0.8 + 0.4 * draw())
+    return wait

@@ -4,6 +4,8 @@ Plain HTTP on loopback in front, TLS behind; the caller's own token goes through
 `Rule`s: the first that fits a call acts, and is spent after `times` of them. Writes are counted as they come in; `at_write` is asked
 before one is passed on and after it was answered, may end the client there, and says whether the exchange goes on.
 
+Longer than 200 lines because the faults and the relay that does them are one table and its walker.
+
 Caller: tests of the operator's promises under faults.
 """
 

@@ -15,16 +15,16 @@ NAMESPACE: Final = "scalable-api-system"
 RBAC: Final = "rbac.authorization.k8s.io"
 
 RULES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
-    ("scalableapi.io", "scalableapis", ("get", "list", "watch")),
+    ("scalableapi.io", "scalableapis", ("list", "watch")),
     ("scalableapi.io", "scalableapis/status", ("patch",)),
     ("apps", "deployments", ("get", "list", "watch")),
     ("apps", "deployments/scale", ("patch",)),
-    ("", "pods", ("get", "list", "watch", "patch")),
+    ("", "pods", ("list", "watch", "patch")),
     ("", "configmaps", ("get", "list", "watch", "create", "patch")),
-    ("autoscaling", "horizontalpodautoscalers", ("get", "list", "watch")),
+    ("autoscaling", "horizontalpodautoscalers", ("list", "watch")),
     ("events.k8s.io", "events", ("create",)),
 )
-"""Group, resource, verbs: in every namespace, or in each that is watched."""
+"""Group, resource, verbs: in every namespace, or in each that is watched. Each is used: tests/cluster/test_operator_rest.py."""
 LEASE_RULES: Final = (
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
     {
@@ -43,15 +43,9 @@ def rules() -> list[Object]:
 
 def clusterwide(home: str = NAMESPACE) -> list[Object]:
     """`home` is the operator's own namespace. Account, its rights everywhere, its right to the Lease."""
-    crd = {
-        "apiGroups": ["apiextensions.k8s.io"],
-        "resources": ["customresourcedefinitions"],
-        "resourceNames": ["scalableapis.scalableapi.io"],
-        "verbs": ["get"],
-    }
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": home}},
-        _role("ClusterRole", ACCOUNT, "", [*rules(), crd]),
+        _role("ClusterRole", ACCOUNT, "", rules()),
         _binding("ClusterRole", ACCOUNT, "", home),
         *_lease(home),
     ]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import ssl
+
+import kopf
 import pytest
 
-from scalable_operator.kube import APPLY, Answer, Kube, Place, backoff, outcome
+from scalable_operator.kube import APPLY, Answer, Kube, Place, outcome
 from services.controller.backend import Conflict, Denied, Done, Gone, RetryAfter
 from tests.unit.scalable_operator.api_server import api_server
 
@@ -33,6 +37,14 @@ async def test_writes_say_what_they_are_and_are_counted() -> None:
     assert counted == [("get", "configmaps", "200"), ("patch", "configmaps", "200")]
 
 
+async def test_a_certificate_in_the_kubeconfig_is_loaded() -> None:
+    """`client-certificate-data` and `client-key-data` reach OpenSSL: what is no certificate is refused by it."""
+    data = base64.b64encode(b"no certificate").decode()
+    info = kopf.ConnectionInfo(server="https://127.0.0.1:1", certificate_data=data, private_key_data=data)
+    with pytest.raises(ssl.SSLError):
+        Kube(lambda: info)
+
+
 async def test_no_answer_is_an_answer() -> None:
     """A server that is away is code 0, to be tried again, not an exception."""
     async with api_server() as server:
@@ -56,10 +68,3 @@ def test_a_refusal_names_the_verb() -> None:
     """403 tells what is not granted."""
     found = outcome(Answer(403, {"message": "no"}), "patch", MAP)
     assert found == Denied("patch configmaps: no")
-
-
-def test_backoff_doubles_up_to_half_a_minute() -> None:
-    """0.5, 1, 2 … 30 s, spread by a fifth."""
-    assert [backoff(n, lambda: 0.5) for n in (0, 1, 2, 9)] == [0.5, 1.0, 2.0, 30.0]
-    assert backoff(0, lambda: 0.0) == pytest.approx(0.4)
-    assert backoff(0, lambda: 1.0) == pytest.approx(0.6)

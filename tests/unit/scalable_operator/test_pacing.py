@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from scalable_operator.pacing import CONFLICT_S, DENIED_S, Pacing
+import pytest
+
+from scalable_operator.pacing import CONFLICT_S, DENIED_S, Pacing, backoff
 from services.controller.backend import Conflict, Denied, Done, RetryAfter
 
 WHAT = ("uid", "status")
@@ -48,3 +50,10 @@ def test_a_gone_object_is_forgotten() -> None:
     pacing.heard(0, WHAT, Denied("no"))
     pacing.forget("uid")
     assert pacing.blocked(0, WHAT) is None
+
+
+def test_backoff_doubles_up_to_half_a_minute() -> None:
+    """0.5, 1, 2 … 30 s, spread by a fifth."""
+    assert [backoff(n, lambda: 0.5) for n in (0, 1, 2, 9)] == [0.5, 1.0, 2.0, 30.0]
+    assert backoff(0, lambda: 0.0) == pytest.approx(0.4)
+    assert backoff(0, lambda: 1.0) == pytest.approx(0.6)
