@@ -17,7 +17,7 @@ class Two(Local):
     """A place with two objects."""
 
     def objects(self) -> list[StoredObject]:
-        return [StoredObject.model_validate(stored(metadata={"name": "shop"})) for _ in range(2)]
+        return [StoredObject.model_validate(stored()) for _ in range(2)]
 
 
 def test_several_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
