@@ -239,7 +239,7 @@ def test_tiers_roll_back_to_the_history(client, namespace, cli):
     client.do("POST", f"/api/v1/namespaces/{namespace}/configmaps", old)
     new = {
         "definitions": [
-            {"name": n, "criticality": "default", "policies": [{"name": n, "quota": 5, "window": 60}]}
+            {"name": n, "criticality": "sheddable", "policies": [{"name": n, "quota": 500, "window": 60}]}
             for n in ("anonymous", "free")
         ]
     }

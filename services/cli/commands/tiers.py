@@ -15,8 +15,8 @@ from services.cli.errors import DONE, FAILED, NOT_FOUND, REFUSED, WAIT_RAN_OUT, 
 from services.cli.output import Format, clean, emit, say, table, tell
 from services.cli.targets.target import Target, the_one
 from services.schema.documents import DocumentError, load
-from services.schema.faults import dotted, faults_of
-from services.schema.scalable_api import MAX_BYTES
+from services.schema.faults import faults_of
+from services.schema.scalable_api import MAX_BYTES, meaning_faults
 from services.schema.spec_tiers import Tiers
 from services.schema.status import StoredObject
 from services.schema.tiers import BUILT_IN_ROUTES, TiersDocument
@@ -58,8 +58,11 @@ def rotate(target: Target, path: Path, name: str | None, *, wait: bool, timeout_
     except DocumentError as error:
         raise _no_tiers(path, [str(error)]) from None
     except ValidationError as error:
-        raise _no_tiers(path, [f"{dotted(f.path)}: {f.message}" for f in faults_of(error, Tiers)]) from None
-    return _put(target, the_one(target, name), wanted, body, within_s=timeout_s if wait else None)
+        raise _no_tiers(path, [str(fault) for fault in faults_of(error, Tiers)]) from None
+    found = the_one(target, name)
+    if found.spec and (faults := meaning_faults(found.spec.model_copy(update={"tiers": wanted}))):
+        raise _no_tiers(path, [str(fault) for fault in faults])  # the API server cannot see these
+    return _put(target, found, wanted, body, within_s=timeout_s if wait else None)
 
 
 def _no_tiers(path: Path, faults: list[str]) -> CliError:

@@ -22,7 +22,7 @@ from tests.unit.cli.commands.test_status import running, stored
 
 NEW = {
     "definitions": [
-        {"name": n, "criticality": "default", "policies": [{"name": n, "quota": 5, "window": 60}]}
+        {"name": n, "criticality": "sheddable", "policies": [{"name": n, "quota": 500, "window": 60}]}
         for n in ("anonymous", "free")
     ]
 }
@@ -68,7 +68,7 @@ def test_nothing_to_go_back_to(target: Local) -> None:
     assert failed.value.exit_code == NOT_FOUND
 
 
-@pytest.mark.parametrize("text", ["definitions: []", "[", "colour: red"])
+@pytest.mark.parametrize("text", ["definitions: []", "[", "colour: red", yaml.safe_dump(NEW).replace("500", "1")])
 def test_what_is_no_tiers_is_refused(target: Local, tmp_path: Path, text: str) -> None:
     """4, and the manifest stays."""
     (tmp_path / "bad.yaml").write_text(text)
