@@ -20,7 +20,9 @@ from typer._click.exceptions import ClickException
 
 from services.cli.commands.top import By
 from services.cli.errors import FAILED, INTERRUPTED, USAGE, CliError
+from services.cli.groups import breakers_app, tiers_app
 from services.cli.instance import refused
+from services.cli.options import DatabaseUrl, Name, NameOption, Output, Timeout, Wait, What, end
 from services.cli.output import Format
 from services.cli.targets.choice import choose, targeted
 from services.cli.targets.kubectl import Where
@@ -30,20 +32,10 @@ NO_COMMAND: Final = "explain: a METHOD and a PATH, or `scaling [COMPONENT]`"
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 keys_app = typer.Typer(no_args_is_help=True, help="API keys of the running instance, through its api.")
 migrate_app = typer.Typer(invoke_without_command=True, help="The database's schema.")
+app.add_typer(tiers_app, name="tiers")
+app.add_typer(breakers_app, name="breakers")
 app.add_typer(keys_app, name="keys")
 app.add_typer(migrate_app, name="migrate")
-
-Output = Annotated[Format, typer.Option("-o", "--output", help="Form of the output.")]
-Timeout = Annotated[float, typer.Option(help="Seconds that --wait waits.", min=0)]
-DatabaseUrl = Annotated[
-    str | None, typer.Option(help="The owner's DSN; else DATABASE_URL, else the running instance's.")
-]
-Name = Annotated[str | None, typer.Argument(help="Which ScalableApi; needed where there are several.")]
-Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for the database.", min=0)]
-
-
-def _end(code: int) -> None:
-    raise typer.Exit(code)
 
 
 @app.command()
@@ -78,7 +70,7 @@ def up(
         log_level=log_level,
         form=output,
     )
-    _end(run(options))
+    end(run(options))
 
 
 @app.command()
@@ -89,7 +81,7 @@ def demo(
     """Demo traffic for the running instance."""
     from services.cli.traffic.run import run
 
-    _end(run(rate, once=once))
+    end(run(rate, once=once))
 
 
 @app.command()
@@ -104,7 +96,7 @@ def apply(
     """Validate a manifest, show what changes, give it to the instance or the cluster."""
     from services.cli.commands.apply import run
 
-    _end(run(where, file, dry_run=dry_run, wait=wait, timeout_s=timeout))
+    end(run(where, file, dry_run=dry_run, wait=wait, timeout_s=timeout))
 
 
 @app.command()
@@ -118,7 +110,7 @@ def get(
     """One row each, as kubectl get would show it."""
     from services.cli.commands.status import run_get
 
-    _end(run_get(choose(where), output, name, watch=watch))
+    end(run_get(choose(where), output, name, watch=watch))
 
 
 @app.command()
@@ -135,7 +127,7 @@ def status(
     """One screen: components, tiers, breakers, conditions, decisions. Exit 1 while it is not Ready."""
     from services.cli.commands.status import run_status
 
-    _end(run_status(choose(where), output, name, verbose=verbose, wait=wait, timeout_s=timeout))
+    end(run_status(choose(where), output, name, verbose=verbose, wait=wait, timeout_s=timeout))
 
 
 @app.command()
@@ -157,7 +149,7 @@ def explain(
     if subject == "scaling":
         from services.cli.commands.explain_scaling import run as run_scaling
 
-        _end(run_scaling(choose(where), output, detail, name=name, live=live))
+        end(run_scaling(choose(where), output, detail, name=name, live=live))
     if where != Where():
         raise refused("explaining a request asks the local instance", "it has no cluster flags", "leave them out")
     from services.cli.commands.explain_request import run
@@ -166,7 +158,49 @@ def explain(
         raise CliError(
             "", NO_COMMAND, f"{subject} alone names neither", "scalable-api explain GET /api/v1/status", USAGE
         )
-    _end(run(output, subject, detail, key_stdin=key_stdin, identifier=identifier, ip=ip, cost=cost))
+    end(run(output, subject, detail, key_stdin=key_stdin, identifier=identifier, ip=ip, cost=cost))
+
+
+@app.command()
+@targeted
+def events(where: Where, *, name: Name = None, output: Output = Format.table) -> None:
+    """What happened, oldest first; on a cluster."""
+    from services.cli.commands.events import run
+
+    end(run(choose(where), output, name))
+
+
+@app.command()
+@targeted
+def scale(
+    where: Where,
+    *,
+    component: Annotated[str, typer.Argument(help="Which component.")],
+    replicas: Annotated[int, typer.Argument(help="How many.", min=0)],
+    name: NameOption = None,
+) -> None:
+    """Set a component's count; it goes to mode Manual."""
+    from services.cli.commands.edit import scale as run
+
+    end(run(choose(where), component, replicas, name))
+
+
+@app.command()
+@targeted
+def pause(where: Where, *, what: What = "up,down,tiers", name: Name = None) -> None:
+    """Hold growing, shrinking or the tiers as they are."""
+    from services.cli.commands.edit import pause as run
+
+    end(run(choose(where), what, name, on=True))
+
+
+@app.command()
+@targeted
+def resume(where: Where, *, what: What = "up,down,tiers", name: Name = None) -> None:
+    """End a pause."""
+    from services.cli.commands.edit import pause as run
+
+    end(run(choose(where), what, name, on=False))
 
 
 @app.command()
@@ -178,7 +212,7 @@ def top(
     """Live load of every process."""
     from services.cli.commands.top import run
 
-    _end(run(output, by=by, once=once))
+    end(run(output, by=by, once=once))
 
 
 @app.command()
@@ -186,7 +220,7 @@ def version(output: Output = Format.table) -> None:
     """This program's version and the running processes'."""
     from services.cli.commands.version import run
 
-    _end(run(output))
+    end(run(output))
 
 
 @keys_app.command("create")
@@ -201,7 +235,7 @@ def keys_create(
     from services.cli.commands import keys
 
     chosen = [scope.strip() for scope in scopes.split(",") if scope.strip()]
-    _end(keys.create(output, name=name or keys.fresh_name(), tier=tier, scopes=chosen, expires_days=expires or None))
+    end(keys.create(output, name=name or keys.fresh_name(), tier=tier, scopes=chosen, expires_days=expires or None))
 
 
 @keys_app.command("list")
@@ -213,7 +247,7 @@ def keys_list(
     """The admin's keys."""
     from services.cli.commands import keys
 
-    _end(keys.listing(output, status=status, tier=tier))
+    end(keys.listing(output, status=status, tier=tier))
 
 
 @keys_app.command("rotate")
@@ -225,7 +259,7 @@ def keys_rotate(
     """A new key in place of an old one."""
     from services.cli.commands import keys
 
-    _end(keys.rotate(output, key, grace_s=grace))
+    end(keys.rotate(output, key, grace_s=grace))
 
 
 @keys_app.command("revoke")
@@ -236,7 +270,7 @@ def keys_revoke(
     """End a key; within two seconds no gateway takes it."""
     from services.cli.commands import keys
 
-    _end(keys.revoke(key, reason))
+    end(keys.revoke(key, reason))
 
 
 @migrate_app.callback()
@@ -251,7 +285,7 @@ def migrate_up(database_url: DatabaseUrl = None, wait: Wait = 60.0, output: Outp
     """Run what is pending."""
     from services.cli.commands import migrate
 
-    _end(migrate.up(output, migrate.target(database_url), wait))
+    end(migrate.up(output, migrate.target(database_url), wait))
 
 
 @migrate_app.command("status")
@@ -259,7 +293,7 @@ def migrate_status(database_url: DatabaseUrl = None, wait: Wait = 0.0, output: O
     """Every migration; exit 1 while one is pending."""
     from services.cli.commands import migrate
 
-    _end(migrate.status(output, migrate.target(database_url), wait))
+    end(migrate.status(output, migrate.target(database_url), wait))
 
 
 @migrate_app.command("verify")
@@ -267,7 +301,7 @@ def migrate_verify(database_url: DatabaseUrl = None, wait: Wait = 0.0, output: O
     """Compare checksums and db/schema.sql with the database; exit 1 when they differ."""
     from services.cli.commands import migrate
 
-    _end(migrate.verify(output, migrate.target(database_url), wait))
+    end(migrate.verify(output, migrate.target(database_url), wait))
 
 
 def main() -> None:

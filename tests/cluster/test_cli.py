@@ -18,8 +18,13 @@ import httpx
 import pytest
 import yaml
 
+from scalable_operator.records import ApiRecord
+from scalable_operator.resources.objects import config_map
 from services.cli.targets.kubectl import fault
-from services.schema.status import StoredObject
+from services.controller.backend import Record
+from services.schema.scalable_api import ScalableApi, ScalableApiSpec, tiers_spec
+from services.schema.status import StoredObject, TierHistory
+from services.schema.tiers import document
 from tests.cluster.client import MERGE, Client, scalable_apis
 from tests.cluster.control_plane import ControlPlane
 from tests.harness.crd_cases import MINIMAL
@@ -201,3 +206,73 @@ def test_e114_without_the_crd(plane, environment):
     done = ran(["kubectl", "get", "shops.example.org", f"--kubeconfig={plane.kubeconfig}"], environment)
     error = fault(done.stderr)
     assert (error.code, error.exit_code) == ("E114", 3)
+
+
+def test_scale_pause_and_resume_edit_the_spec(client, namespace, cli):
+    """Each changes its member alone; a component that is not there is 3, a wrong word 2."""
+    with_status(client, namespace)
+    path = scalable_apis(namespace, "shop")
+    before = client.do("GET", path)["spec"]
+    assert cli("scale", "api", "7").returncode == 0
+    spec = client.do("GET", path)["spec"]
+    (api,) = (c for c in spec["components"] if c["name"] == "api")
+    assert (spec["replicas"], api["mode"]) == (7, "Manual")
+    assert cli("pause", "--what", "up,tiers").returncode == 0
+    assert client.do("GET", path)["spec"]["paused"] == {"scaleUp": True, "scaleDown": False, "tiers": True}
+    assert cli("resume").returncode == 0
+    after = client.do("GET", path)["spec"]
+    assert after["paused"] == {"scaleUp": False, "scaleDown": False, "tiers": False}
+    assert after["tiers"] == before["tiers"]
+    assert cli("scale", "nothing", "7").returncode == 3
+    assert cli("pause", "--what", "left").returncode == 2
+    assert cli("scale", "api", "100000000").returncode == 4  # the API server's bound
+
+
+def test_tiers_roll_back_to_the_history(client, namespace, cli):
+    """`tiers rollback` puts the newest document of ConfigMap shop-tiers into spec.tiers; without one it is 3."""
+    with_status(client, namespace)
+    assert cli("tiers").returncode == 1  # 2 of 3 enforce it
+    assert cli("tiers", "rollback").returncode == 3
+    path = scalable_apis(namespace, "shop")
+    spec = ScalableApi.model_validate({**SHOP, "spec": client.do("GET", path)["spec"]}).spec
+    old = config_map_of(spec)
+    client.do("POST", f"/api/v1/namespaces/{namespace}/configmaps", old)
+    new = {
+        "definitions": [
+            {"name": n, "criticality": "sheddable", "policies": [{"name": n, "quota": 500, "window": 60}]}
+            for n in ("anonymous", "free")
+        ]
+    }
+    assert cli("tiers", "rotate", "-f", "-", stdin=yaml.safe_dump(new)).returncode == 0
+    assert [d["name"] for d in client.do("GET", path)["spec"]["tiers"]["definitions"]] == ["anonymous", "free"]
+    done = cli("tiers", "rollback")
+    assert (done.returncode, "back to revision 1" in done.stdout) == (0, True), done.stderr
+    again = ScalableApi.model_validate({**SHOP, "spec": client.do("GET", path)["spec"]}).spec
+    assert tiers_spec(again) == tiers_spec(spec)
+
+
+def config_map_of(spec: ScalableApiSpec) -> dict[str, Any]:
+    """The operator's ConfigMap after one rotation away from `spec`'s tiers."""
+    past = document(1, tiers_spec(spec))
+    entry = TierHistory(revision=1, hash=past.hash, at="2026-11-24T10:00:00Z", outcome="Superseded")
+    api = ApiRecord("u", "", "shop", 1, "", deleting=False, annotations=(), spec=spec, errors=(), status="", version="")
+    record = Record(active=document(2, tiers_spec(spec)), history=((entry, past),))
+    made = config_map(api, record, "")
+    del made["metadata"]["namespace"], made["metadata"]["ownerReferences"]  # the uid is made up
+    return made
+
+
+def test_breakers_and_events_are_listed(client, namespace, cli):
+    """Open breakers by name with exit 1; forcing one is refused here; Events come oldest first."""
+    with_status(client, namespace)
+    shown = cli("breakers")
+    assert (shown.returncode, "api-1" in shown.stdout, "1 open" in shown.stdout) == (1, True, True)
+    forced = cli("breakers", "open", "api-1", "--reason", "x")
+    assert (forced.returncode, words(forced)) == (4, ["error", "why", "next"])
+    kind = {"kind": "ScalableApi", "name": "shop", "namespace": namespace, "apiVersion": "scalableapi.io/v1"}
+    for second, reason in ((2, "Later"), (1, "Sooner")):
+        event = {"metadata": {"name": reason.lower()}, "involvedObject": kind, "reason": reason, "type": "Normal"}
+        at = f"2026-11-24T10:00:0{second}Z"
+        client.do("POST", f"/api/v1/namespaces/{namespace}/events", {**event, "message": "m", "lastTimestamp": at})
+    rows = cli("events").stdout.splitlines()
+    assert [row.split()[2] for row in rows] == ["REASON", "Sooner", "Later"]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+import yaml
 from pydantic import ValidationError
 
 from services.cli.errors import NOT_FOUND, CliError
 from services.cli.instance import refused
 from services.cli.targets import kubectl
 from services.cli.targets.kubectl import KIND, Where
-from services.cli.targets.target import parsed
+from services.cli.targets.target import Before, Change, Happened, parsed
+from services.controller.backends.record import restored
 from services.schema.scalable_api import ScalableApi
 from services.schema.status import LastDecision, ObjectMetadata, StoredObject
 
@@ -78,6 +81,26 @@ class Cluster:
     def taken(self, wanted: ScalableApi, found: StoredObject) -> bool:  # noqa: ARG002  # the API server has it at once
         return True
 
+    def edit(self, found: StoredObject, change: Change) -> None:
+        name = found.metadata.name
+        body = json.loads(kubectl.ask(self.where, "get", f"{KIND}/{name}", "-o", "json"))
+        patch = [{"op": "test", "path": "/metadata/resourceVersion", "value": body["metadata"]["resourceVersion"]}]
+        patch += changed(body["spec"], change)
+        words = ["patch", KIND, name, "--type=json", f"--field-manager={MANAGER}", "-p", json.dumps(patch)]
+        kubectl.ask(self.where, *words)
+
+    def tiers_before(self, found: StoredObject) -> Before:
+        name = f"configmap/{found.metadata.name}-tiers"
+        data = json.loads(kubectl.ask(self.where, "get", name, "-o", "json")).get("data") or {}
+        history = yaml.safe_load(data.get("history.yaml", "[]"))
+        record = restored(data.get("tiers.yaml", "").encode(), b"", history, {})
+        return record.history if record else ()
+
+    def events(self, name: str) -> list[Happened]:
+        selector = f"--field-selector=involvedObject.kind=ScalableApi,involvedObject.name={name}"
+        found = json.loads(kubectl.ask(self.where, "get", "events", selector, "-o", "json"))["items"]
+        return sorted((happened(event) for event in found), key=lambda h: h.last_at)
+
     def live_decisions(self, found: StoredObject) -> dict[str, LastDecision]:  # noqa: ARG002
         why = "--live asks the controller's control port, which this version reaches on a local instance only"
         raise refused("no --live on a cluster", why, "leave --live out: status holds the last decision")
@@ -94,3 +117,20 @@ def stored(body: Any) -> StoredObject:
     metadata = {key: value for key, value in body["metadata"].items() if key in KNOWN}
     version = (body.get("status") or {}).get("controllerVersion") or "an unknown version"
     return parsed({**body, "metadata": metadata}, f"the operator, version {version}")
+
+
+def changed(spec: dict[str, Any], change: Change) -> list[dict[str, Any]]:
+    """JSON patch of the spec's members that differ after `change`: each whole, so that what it dropped is gone."""
+    after = copy.deepcopy(spec)
+    change(after)
+    gone = [{"op": "remove", "path": f"/spec/{key}"} for key in spec if key not in after]
+    return gone + [{"op": "add", "path": f"/spec/{key}", "value": v} for key, v in after.items() if spec.get(key) != v]
+
+
+def happened(event: Any) -> Happened:
+    """Of both generations of Events: a series counts where the old ones had a count."""
+    series = event.get("series") or {}
+    times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
+    at = next((t for t in times if t), event["metadata"]["creationTimestamp"])
+    count = series.get("count") or event.get("count") or 1
+    return Happened(at, event.get("type", ""), event.get("reason", ""), count, event.get("message", ""))

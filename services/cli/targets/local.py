@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import stat
 import tempfile
 import time
@@ -12,15 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import yaml
+
 from services.cli import instance as instances
 from services.cli.errors import NOT_FOUND, REFUSED, CliError
 from services.cli.fleet import decisions
 from services.cli.instance import Instance, refused
 from services.cli.output import clean
-from services.cli.targets.target import parsed
+from services.cli.targets.target import Before, Change, Happened, parsed
+from services.controller.backends.processes import tiers_file
+from services.controller.backends.record import restore
 from services.schema.scalable_api import ManifestError, ScalableApi, load_manifest
 from services.schema.status import LastDecision, StoredObject
 
+COMMENT: Final = re.compile(r"(^|\s)#", re.MULTILINE)
 POLL_S: Final = 0.2
 """The controller writes at most once a second; nobody waits longer than this for it."""
 
@@ -75,9 +81,46 @@ class Local:
     def taken(self, wanted: ScalableApi, found: StoredObject) -> bool:
         return found.spec == wanted.spec
 
+    def edit(self, found: StoredObject, change: Change) -> None:  # noqa: ARG002
+        path = Path(self.instance.manifest)
+        raw = edited(path, change)
+        try:
+            load_manifest(raw)
+        except ManifestError as error:
+            why = "\n".join(clean(fault) for fault in error.faults)
+            raise refused("the manifest would not be valid any more", why) from None
+        replace(path, raw)
+
+    def tiers_before(self, found: StoredObject) -> Before:
+        record = restore(tiers_file(self.instance.state, found.metadata.name).parent)
+        return record.history if record else ()
+
+    def events(self, name: str) -> list[Happened]:  # noqa: ARG002
+        why = "a local instance keeps no Events"
+        raise refused("no events here", why, f"look into {self.instance.data}/logs, or scalable-api status -v")
+
     def live_decisions(self, found: StoredObject) -> dict[str, LastDecision]:
         decided = asyncio.run(decisions(self.instance, found.metadata.name, found.metadata.namespace or ""))
         return {name: LastDecision.model_validate(body, by_alias=True) for name, body in decided.items()}
+
+
+def edited(path: Path, change: Change) -> bytes:
+    """The file after `change`. A YAML writer knows no comments, so a file that has some is the user's to edit."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise CliError("", f"{path} cannot be read", error.strerror or str(error), exit_code=REFUSED) from None
+    if COMMENT.search(text):
+        why = f"{path} has comments, which writing it anew would lose"
+        raise refused("the manifest is yours to edit", why, "change it in an editor; the instance follows the file")
+    try:
+        load_manifest(text.encode())
+    except ManifestError as error:
+        raise refused("the manifest is not valid as it is", clean(error.faults[0]), f"put {path} right") from None
+    body = yaml.safe_load(text)
+    change(body["spec"])
+    dumped: str = yaml.safe_dump(body, sort_keys=False, allow_unicode=True)
+    return dumped.encode()
 
 
 def replace(target: Path, raw: bytes) -> None:

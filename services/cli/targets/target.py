@@ -6,7 +6,8 @@ commands. Each question may raise CliError.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -14,7 +15,22 @@ from pydantic import ValidationError
 from services.cli.errors import NOT_FOUND, UNREACHABLE, USAGE, CliError
 from services.cli.output import clean
 from services.schema.scalable_api import ScalableApi
-from services.schema.status import LastDecision, StoredObject
+from services.schema.status import LastDecision, StoredObject, TierHistory
+from services.schema.tiers import TiersDocument
+
+Before = Sequence[tuple[TierHistory, TiersDocument]]
+Change = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One Event; `last_at` is RFC 3339."""
+
+    last_at: str
+    type: str
+    reason: str
+    count: int
+    message: str
 
 
 class Target(Protocol):
@@ -50,6 +66,18 @@ class Target(Protocol):
 
     def taken(self, wanted: ScalableApi, found: StoredObject) -> bool:
         """Whether `found` already has the spec that was written."""
+        ...
+
+    def edit(self, found: StoredObject, change: Change) -> None:
+        """Has `change` alter the spec as it was written, and puts it back; refused if somebody else did meanwhile."""
+        ...
+
+    def tiers_before(self, found: StoredObject) -> Before:
+        """The documents before the one in force, newest first."""
+        ...
+
+    def events(self, name: str) -> list[Happened]:
+        """What happened to the object, oldest first."""
         ...
 
     def live_decisions(self, found: StoredObject) -> dict[str, LastDecision]:

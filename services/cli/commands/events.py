@@ -1,0 +1,22 @@
+"""`scalable-api events`: what happened to the object, as Kubernetes keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from services.cli.errors import DONE
+from services.cli.output import Format, emit, say, table, tell
+from services.cli.targets.target import Target, the_one
+
+
+def run(target: Target, form: Format, name: str | None) -> int:
+    found = target.events(the_one(target, name).metadata.name)
+    if form in (Format.json, Format.yaml):
+        members = [{"lastAt": h.last_at, **{k: v for k, v in asdict(h).items() if k != "last_at"}} for h in found]
+        emit(form, "EventsReport", {"events": members})
+    elif found:
+        rows = [[h.last_at, h.type, h.reason, h.count, h.message] for h in found]
+        say(*table(["LAST", "TYPE", "REASON", "COUNT", "MESSAGE"], rows))
+    else:
+        tell("no Events found; Kubernetes forgets them after an hour")
+    return DONE
