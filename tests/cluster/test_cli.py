@@ -5,12 +5,13 @@ Status is put there as the operator would, from the pydantic model.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -160,11 +161,21 @@ def test_wait_runs_out_without_an_operator(client, namespace, cli):
     assert cli("status", "--wait", "--timeout", "1").returncode == 6
 
 
+@contextlib.contextmanager
+def ending(process: subprocess.Popen[str]) -> Iterator[None]:
+    """It does not outlive a test that fails."""
+    try:
+        yield
+    finally:
+        process.kill()
+
+
 def test_wait_sees_the_change(client, namespace, cli, plane, environment):
     """`status --wait` ends with 0 when the object becomes Ready under its watch; `get -w` prints the change."""
     with_status(client, namespace, conditions=[])
-    argv = [sys.executable, "-m", "services.cli", "get", "-w", f"--kubeconfig={plane.kubeconfig}", "-n", namespace]
-    with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    own = ["env", "--default-signal=INT", sys.executable]  # a shell's background job has it ignored, and hands that on
+    argv = [*own, "-m", "services.cli", "get", "-w", f"--kubeconfig={plane.kubeconfig}", "-n", namespace]
+    with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) as process, ending(process):
         assert process.stdout is not None
         assert process.stdout.readline().startswith("NAME")
         assert process.stdout.readline().split()[:2] == ["shop", "Unknown"]
