@@ -281,7 +281,7 @@ class Scene:
             or (e["verb"] not in reading and e["objectRef"]["resource"] not in {"leases", "selfsubjectreviews"})
         ]
 
-    def until(self, what: Callable[[], Any], within_s: float = 15, why: str = "") -> float:
+    def until(self, what: Callable[[], Any], within_s: float = 30, why: str = "") -> float:
         """Seconds until `what` is true; its exceptions count as not yet."""
         began, last = time.monotonic(), None
         while time.monotonic() - began < within_s:
@@ -307,5 +307,5 @@ class Scene:
             return json.dumps(self.status())[:3000]
         return ""
 
-    def ready(self, within_s: float = 20) -> float:
+    def ready(self, within_s: float = 40) -> float:
         return self.until(lambda: self.condition("Ready")[0] == "True", within_s, "Ready")

@@ -54,7 +54,7 @@ def test_replicas_that_somebody_sets(scene):
     path, query = scene.deployments("api", "scale"), {"fieldManager": "somebody"}
     for _ in range(2):
         scene.client.do("PATCH", path, {"spec": {"replicas": 4}}, kind=MERGE, **query)
-        took = scene.until(lambda: scene.replicas("api") == 1, 5)
+        took = scene.until(lambda: scene.replicas("api") == 1, 20)
         print(f"put back after {took:.2f} s")
     scene.until(lambda: [n for reason, n in scene.events() if reason == "ReplicasOverwritten" and "somebody" in n])
     scene.client.do("PATCH", path, {"spec": {"replicas": 4}}, kind=MERGE, **query)

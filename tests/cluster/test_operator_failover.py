@@ -30,9 +30,9 @@ def test_a_killed_leader_is_followed(scene):
     scene.until(lambda: scene.asked(second, "/readyz").status_code == 200)
     first.send_signal(signal.SIGKILL)
     scene.load("api", 320)
-    took = scene.until(lambda: scene.replicas("api") > 1, 20)
+    took = scene.until(lambda: scene.replicas("api") > 1, 60)
     print(f"leader killed → next decision: {took:.1f} s")
-    assert took <= 15
+    assert took <= 45
     scene.change({"spec": {"tiers": {"definitions": STRICTER}}})
     gateway = scene.voices("gateway").popitem()[1]
     scene.until(lambda: max(gateway.epochs) == 2)
@@ -63,10 +63,10 @@ def test_sigterm_lets_the_lease_go(scene):
     second = scene.operator()
     scene.until(lambda: scene.asked(second, "/readyz").status_code == 200)
     first.send_signal(signal.SIGTERM)
-    took = scene.until(lambda: "operator_leader 1" in text(scene, second), 10)
+    took = scene.until(lambda: "operator_leader 1" in text(scene, second), 30)
     assert first.wait(10) == 0
     print(f"SIGTERM → the standby leads: {took:.1f} s")
-    assert took <= 4
+    assert took <= 20
 
 
 def text(scene: Scene, process: Process) -> str:

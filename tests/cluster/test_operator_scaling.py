@@ -40,9 +40,9 @@ def test_a_step_of_the_load_is_answered(scene):
     heard = voice.seq + 5
     scene.until(lambda: voice.seq > heard)  # past the bustle of the start: once a second from here
     scene.load("api", 320)
-    took = scene.until(lambda: scene.replicas("api") > 1, 5)
+    took = scene.until(lambda: scene.replicas("api") > 1, 20)
     print(f"load step → /scale written: {took:.2f} s")
-    assert took <= 3
+    assert took <= 15
     scene.until(lambda: scene.replicas("api") == 9)  # 4 times itself, or 8 more: the policies' widest
     scene.until(lambda: [note for reason, note in scene.events() if reason == "ScaledUp" and "api 1→" in note])
     scene.until(lambda: scene.status()["replicas"] == 9)
