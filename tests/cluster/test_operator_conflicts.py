@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from scalable_operator.resources import rbac
 from tests.cluster.client import MERGE, scalable_apis
 from tests.cluster.operator_scene import OLDEST, quick
@@ -32,8 +34,9 @@ def test_two_objects_for_one_deployment(scene):
     """The older one has it; the other is Accepted=False/Conflicted and names it, and writes nothing of it."""
     scene.platform()
     scene.operator()
-    scene.apply()
+    first = datetime.fromisoformat(scene.apply()["metadata"]["creationTimestamp"])
     scene.ready()
+    scene.until(lambda: datetime.now(UTC) - first > timedelta(seconds=1))  # its age is counted in whole seconds
     scene.apply("later", components=[quick("api", targetRef={"name": "shop-api"}, minReplicas=5)],
                 control={"tokenSecretRef": {"name": "shop-control"}})  # fmt: skip
     scene.until(lambda: scene.condition("Accepted", "later")[:2] == ("False", "Conflicted"))
