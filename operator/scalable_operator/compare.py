@@ -56,7 +56,7 @@ class Comparison:
         """One list, and until the store has all of it; False when it is time for another list."""
         listed = await self._listed(resource)
         asked = self._clock()
-        while listed is None or not all(self._store.knows(resource[2], meta) for meta in listed):
+        while listed is None or not self._store.knows(resource[2], listed):
             if listed is None or self._clock() - asked > LIST_AGAIN_S:
                 await asyncio.sleep(LOOK_S)
                 return False

@@ -9,14 +9,11 @@ Caller: backend.changed, as leader.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
 
 from scalable_operator.backend import KubernetesBackend
 from scalable_operator.records import GOES_FIRST, ApiRecord
 from scalable_operator.resources import objects
-from services.controller.conditions import DISABLED
-
-FORCE: Final = "scalableapi.io/force-reconcile"
+from services.controller.conditions import DISABLED, FORCE
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -79,17 +79,18 @@ class Store:
             self.hpas.pop(name, None)
         self._mark(record.namespace)
 
-    def knows(self, resource: str, meta: Mapping[str, Any]) -> bool:
-        """Has the watch brought it, in any version?"""
+    def knows(self, resource: str, listed: Iterable[Mapping[str, Any]]) -> bool:
+        """Has the watch brought all that a list named, in any version?"""
         if resource == "scalableapis":
-            return meta["uid"] in self.apis
+            return all(meta["uid"] in self.apis for meta in listed)
         maps: Mapping[str, Mapping[Name, object]] = {
             "deployments": self.deployments,
             "pods": self.pods,
             "configmaps": self.config_maps,
             "horizontalpodautoscalers": self.hpas,
         }
-        return (meta["namespace"], meta["name"]) in maps[resource]
+        known = maps[resource]
+        return all((meta["namespace"], meta["name"]) in known for meta in listed)
 
     def selected(self, namespace: str, selector: tuple[Requirement, ...]) -> Iterator[PodRecord]:
         """The namespace's pods that a selector admits; an empty one admits none."""

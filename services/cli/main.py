@@ -164,7 +164,7 @@ def explain(
 @app.command()
 @targeted
 def events(where: Where, *, name: Name = None, output: Output = Format.table) -> None:
-    """What happened, oldest first; on a cluster."""
+    """What happened, oldest first."""
     from services.cli.commands.events import run
 
     end(run(choose(where), output, name))

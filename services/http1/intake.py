@@ -260,11 +260,10 @@ class Intake:
         else:
             self.queue.append(x)
 
-    def regulate(self) -> None:
-        raise NotImplementedError
+    if TYPE_CHECKING:  # ServerConnection has them
 
-    def current_refused(self, x: Exchange, refusal: Refusal) -> None:
-        raise NotImplementedError
+        def regulate(self) -> None: ...
+        def current_refused(self, x: Exchange, refusal: Refusal) -> None: ...
 
     # -- inside
 

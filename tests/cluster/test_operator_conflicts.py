@@ -79,6 +79,7 @@ def test_a_target_that_is_not_there_or_not_ours(scene):
     labels = {"metadata": {"labels": {"scalableapi.io/component": "api"}}}
     scene.client.do("PATCH", scene.deployments("api"), labels, kind=MERGE)
     scene.ready()
+    assert scene.condition("Accepted") == ("True", "Accepted", "")
 
 
 def test_a_missing_secret_and_a_changed_one(scene):

@@ -148,6 +148,7 @@ def test_a_crash_at_any_write_of_a_rotation(scene, proxy, moment):
         victim.until(lambda: rotated(scene, before), f"revision {before + 1}")
 
     every_write(victim, moment, flow)
+    assert [entry["revision"] for entry in scene.status()["tiers"]["history"]] == latest(scene)
 
 
 def test_a_crash_at_any_write_of_a_canary(scene, proxy, moment):
@@ -163,6 +164,13 @@ def test_a_crash_at_any_write_of_a_canary(scene, proxy, moment):
         victim.until(lambda: rotated(scene, before), f"revision {before + 1}")
 
     every_write(victim, moment, flow)
+    assert [entry["revision"] for entry in scene.status()["tiers"]["history"]] == latest(scene)
+
+
+def latest(scene: Scene) -> list[int]:
+    """The three revisions before the one in force: none twice, none left out."""
+    active = scene.status()["tiers"]["activeRevision"]
+    return list(range(active - 1, max(0, active - 4), -1))
 
 
 def _on_trial(scene: Scene, before: int) -> bool:

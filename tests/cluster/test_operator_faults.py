@@ -104,6 +104,7 @@ def everything(_call: Call) -> bool:
 def test_a_fault_is_survived(faulty, name, fits, action):
     """The same process goes on, ≤ 5 requests a second, and ≤ 5 s after the fault tiers, replicas and status are right."""
     faulty.undergo(name, [(fits, action)])
+    assert faulty.scene.condition("Ready")[0] == "True"
 
 
 def test_an_api_server_away_for_longer_than_the_lease(faulty):

@@ -43,6 +43,9 @@ def test_one_operator_for_every_namespace(scene):
     scene.operator(WATCH_NAMESPACES="")
     scene.apply()
     scene.ready()
+    asked = [event["objectRef"] for event in scene.audited() if "objectRef" in event]
+    watched = {ref["resource"] for ref in asked if "namespace" not in ref}
+    assert watched >= {"scalableapis", "deployments", "pods", "configmaps", "horizontalpodautoscalers"}
 
 
 def test_a_namespace_of_many_pods(scene):
@@ -53,6 +56,7 @@ def test_a_namespace_of_many_pods(scene):
     scene.operator()
     scene.apply()
     scene.until(lambda: scene.status()["replicas"] == 130)
+    assert scene.replicas("api") == 130
 
 
 def test_rights_and_requests_are_the_same(scene, plane):

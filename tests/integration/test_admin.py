@@ -121,6 +121,7 @@ async def test_a_dead_process_is_told(fleet: Fleet) -> None:
         return bool(found["partial"] and found["fleet"]["missing"] == [dead.id])
 
     await eventually(partial, 5.0, "the dashboard names the dead balancer")
+    assert "metrics" in (await get(fleet, "/dashboard"))
 
 
 async def test_dashboard(fleet: Fleet) -> None:
@@ -461,4 +462,5 @@ async def test_messages(database: Database, valkey: ValkeyServer) -> None:
             return said >= {b"override:ip:192.0.2.1", b"override:ip:192.0.2.2"}
 
         await eventually(all_said, 2.0, "both are said")
+        assert said == {b"override:ip:192.0.2.1", b"override:ip:192.0.2.2"}
     await store.aclose()

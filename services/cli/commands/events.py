@@ -1,4 +1,4 @@
-"""`scalable-api events`: what happened to the object, as Kubernetes keeps it."""
+"""`scalable-api events`: what happened to the object, as its place keeps it: Kubernetes for an hour, an instance two files."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def run(target: Target, form: Format, name: str | None) -> int:
         rows = [[h.last_at, h.type, h.reason, h.count, h.message] for h in found]
         say(*table(["LAST", "TYPE", "REASON", "COUNT", "MESSAGE"], rows))
     else:
-        tell("no Events found; Kubernetes forgets them after an hour")
+        tell("no Events are kept of it; Kubernetes forgets them after an hour")
     return DONE

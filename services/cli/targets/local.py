@@ -21,6 +21,7 @@ from services.cli.fleet import decisions
 from services.cli.instance import Instance, refused
 from services.cli.output import clean
 from services.cli.targets.target import Before, Change, Happened, parsed
+from services.controller.backends.files import read_events
 from services.controller.backends.processes import tiers_file
 from services.controller.backends.record import restore
 from services.schema.scalable_api import ManifestError, ScalableApi, load_manifest
@@ -95,9 +96,9 @@ class Local:
         record = restore(tiers_file(self.instance.state, found.metadata.name).parent)
         return record.history if record else ()
 
-    def events(self, name: str) -> list[Happened]:  # noqa: ARG002
-        why = "a local instance keeps no Events"
-        raise refused("no events here", why, f"look into {self.instance.data}/logs, or scalable-api status -v")
+    def events(self, name: str) -> list[Happened]:
+        kept = read_events(self.instance.state / "events.jsonl")
+        return [Happened(e["time"], e["type"], e["reason"], 1, e["message"]) for e in kept if e["object"] == name]
 
     def live_decisions(self, found: StoredObject) -> dict[str, LastDecision]:
         decided = asyncio.run(decisions(self.instance, found.metadata.name, found.metadata.namespace or ""))

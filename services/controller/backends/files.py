@@ -47,6 +47,17 @@ def append_event(path: Path, entry: dict[str, Any]) -> None:
         file.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
 
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """What was appended and is kept, oldest first; a line that a crash cut in half is none."""
+    found = []
+    for file in (path.with_suffix(".1.jsonl"), path):
+        with contextlib.suppress(FileNotFoundError):
+            for line in file.read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError):
+                    found.append(json.loads(line))
+    return found
+
+
 def next_epoch(path: Path) -> int:
     """A counter that grows with each start."""
     try:

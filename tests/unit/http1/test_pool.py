@@ -264,6 +264,7 @@ async def test_idle_connections_expire(server: asyncio.Server) -> None:
     pool.start(x, HEAD)
     await eventually(partial(answers, x), 2, "an answer")
     await eventually(lambda: pool.open_count == 0, 3, "it has expired")
+    assert pool.idle_count == 0
     pool.close()
 
 

@@ -342,6 +342,7 @@ async def test_it_is_listed_anew_from_time_to_time(api_server, monkeypatch):
         monkeypatch.setattr(endpoint_slices, "LIST_S", 0.0)
         watch.end()
         await eventually(shows(found, "api-9"), 2, "it was listed")
+        assert ids(found) == ["api-9"]
 
 
 async def test_a_silent_watch_is_given_up(api_server, monkeypatch):

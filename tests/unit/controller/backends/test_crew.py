@@ -111,6 +111,7 @@ async def test_a_deaf_one_is_killed_after_its_time(crew_of, monkeypatch):
     crew.mark(frozenset(pod.uid for pod in crew.workload().pods))
     crew.scale(0, "2", 0)
     await eventually(lambda: not crew.slots, 10, "killed")
+    assert crew.workload().pods == ()
 
 
 async def test_one_that_keeps_ending_waits_longer_and_longer(crew_of):
