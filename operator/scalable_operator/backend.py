@@ -22,6 +22,7 @@ from scalable_operator.pacing import Pacing
 from scalable_operator.records import ApiRecord, DeploymentRecord, Name, PodRecord
 from scalable_operator.resources import objects
 from scalable_operator.store import Store
+from scalable_operator.workloads import SCALE_MANAGER, workload
 from services.controller.backend import (
     Api,
     Conflict,
@@ -39,7 +40,6 @@ from services.controller.backend import (
 from services.runtime.log import get_log
 from services.schema.status import Status
 
-SCALE_MANAGER: Final = "scalableapi-operator-scale"
 DRAIN_MANAGER: Final = "scalableapi-operator-drain"
 LOOK_AGAIN_S: Final = 10.0
 """A Secret or a Deployment that was not there is looked for this often."""
@@ -85,8 +85,7 @@ class KubernetesBackend:
         self.busy: set[tuple[Key, str]] = set()
         self.heal: Callable[[], Awaitable[None]] | None = None
         self._instance, self._clock = instance, clock
-        self._apis: tuple[int, Mapping[Key, Api]] = (-1, {})
-        self._claims: Mapping[Name, Key] = {}
+        self._apis: dict[Key, Api] = {}
         self._tokens: dict[Key, _Looked] = {}
         self._absent: dict[Name, _Looked] = {}
         self._versions: dict[Key, str] = {}
@@ -111,13 +110,16 @@ class KubernetesBackend:
     # ------------------------------------------------------------------------------------------------------ observe
 
     def apis(self) -> Mapping[Key, Api]:
-        """Made anew when a record changed: the loop asks several times a second and object."""
-        if self._apis[0] != self.store.edition:
-            live = {key: record for key, record in self.store.apis.items() if not record.deleting}
-            self._forget(live)
-            self._claims = targets.claims(live)
-            self._apis = self.store.edition, {key: self._api(record) for key, record in live.items()}
-        return self._apis[1]
+        """Those that changed are made anew: the loop asks many times a second."""
+        asked, self.store.asked = self.store.asked, set()
+        for key in asked:
+            record = self.store.apis.get(key)
+            if record is None or record.deleting:
+                self._apis.pop(key, None)
+                self._forget(key)
+            else:
+                self._apis[key] = self._api(record)
+        return self._apis
 
     def _api(self, record: ApiRecord) -> Api:
         looked = self._tokens.get(record.uid)
@@ -137,7 +139,7 @@ class KubernetesBackend:
 
     def _conflict(self, record: ApiRecord) -> str:
         for component, name in targets.targets(record):
-            winner = self.store.apis.get(self._claims.get(name, record.uid))
+            winner = self.store.claimant(name)
             if winner is not None and winner.uid != record.uid:
                 return f"{component.name}: Deployment {name[1]} is managed by ScalableApi/{winner.name}"
         return ""
@@ -147,24 +149,16 @@ class KubernetesBackend:
         found: dict[str, Workload] = {}
         for component, name in targets.targets(record) if record else ():
             deployment = self.store.deployments.get(name)
-            if deployment is None or self._claims.get(name) != api.key:
-                continue
-            found[component.name] = Workload(
-                replicas=deployment.replicas,
-                seen=deployment.version,
-                target=f"Deployment/{name[1]}",
-                updated=deployment.updated,
-                rivals=targets.autoscalers(self.store, name),
-                writer=", ".join(who for who in deployment.writers if who != SCALE_MANAGER),
-                pods=targets.pods_of(self.store, deployment),
-            )
+            if deployment is not None and self._has(api.key, name):
+                found[component.name] = workload(self.store, deployment)
         return found
 
     async def _look_for_targets(self) -> None:
         """A Deployment that the watch does not show: is it absent, or without our label?"""
-        asked = {name for api in self.store.apis.values() for _, name in targets.targets(api)}
-        missing = {name for name in asked if name not in self.store.deployments}
-        self._absent = {name: looked for name, looked in self._absent.items() if name in missing}
+        missing = self.store.missing()
+        for name in self._absent.keys() - missing:
+            del self._absent[name]
+            self.store.ask_anew(name)
         for name in sorted(missing):
             looked = self._absent.get(name)
             if looked is None or self._clock() - looked.at >= LOOK_AGAIN_S:
@@ -172,14 +166,14 @@ class KubernetesBackend:
                 unlabelled = f"has no label {records.COMPONENT}"
                 problem = unlabelled if found.ok else "is not there" if found.code == 404 else found.message
                 self._absent[name] = _Looked(self._clock(), problem=problem)
-                self.store.edition += 1
+                self.store.ask_anew(name)
 
     async def token(self, api: Api, *, refresh: bool) -> str:
         looked, record = self._tokens.get(api.key), self.store.apis.get(api.key)
         wanted = looked is None or refresh or (looked.problem and self._clock() - looked.at >= LOOK_AGAIN_S)
         if wanted and record is not None and record.spec is not None:
             self._tokens[api.key] = looked = await self._read_token(record)
-            self.store.edition += 1
+            self.store.asked.add(api.key)
         return looked.token if looked else ""
 
     async def _read_token(self, record: ApiRecord) -> _Looked:
@@ -284,8 +278,12 @@ class KubernetesBackend:
         """Of that object's component, if it has it."""
         record = self.store.apis.get(key)
         names = [name for part, name in targets.targets(record) if part.name == component] if record else []
-        mine = [name for name in names if self._claims.get(name) == key]
+        mine = [name for name in names if self._has(key, name)]
         return self.store.deployments.get(mine[0]) if mine else None
+
+    def _has(self, key: Key, name: Name) -> bool:
+        claimant = self.store.claimant(name)
+        return claimant is not None and claimant.uid == key
 
     # ----------------------------------------------------------------------------------------------- status, events
 
@@ -341,12 +339,12 @@ class KubernetesBackend:
         log.warning("not written", kind=kind, path=place.path, code=answer.code, message=answer.message)
         return found
 
-    def _forget(self, live: Mapping[Key, object]) -> None:
+    def _forget(self, key: Key) -> None:
         for known in (self._tokens, self._versions, self.wrote.statuses, self.wrote.config_maps):
-            for key in set(known) - set(live):
-                del known[key]
-                self.pacing.forget(key)
-        self.wrote.marked = {(key, name): pods for (key, name), pods in self.wrote.marked.items() if key in live}
+            known.pop(key, None)
+        for subject in [subject for subject in self.wrote.marked if subject[0] == key]:
+            del self.wrote.marked[subject]
+        self.pacing.forget(key)
 
 
 def _config_map(api: ApiRecord) -> Place:
