@@ -227,7 +227,7 @@ class KubernetesBackend:
             self._versions[key] = stored.version
             self.wrote.config_maps[key] = (stored.digest, record)
             self.store.put(stored)
-            return Done()
+            return Done(stored.version)
         return answer
 
     # ---------------------------------------------------------------------------------------------------- workloads

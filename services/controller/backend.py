@@ -114,7 +114,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Written."""
+    """Written. `seen`: the record's version from now on."""
+
+    seen: str = ""
 
 
 @dataclass(frozen=True, slots=True)

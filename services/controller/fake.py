@@ -92,7 +92,7 @@ class FakeBackend:
             return Conflict()
         self.writes.append(f"record r{record.active.revision if record.active else 0} {record.phase}")
         self.record = replace(record, seen=str(int(seen or 0) + 1))
-        return Done()
+        return Done(self.record.seen)
 
     async def mark_victims(self, api: Api, component: str, pods: frozenset[str]) -> Outcome:
         del api

@@ -81,7 +81,7 @@ class Controller:
             numbers or PrometheusServers({}),
             self.meters,
         )
-        self.pace = Pace()
+        self.pace, self._paced_s = Pace(), 0.0
         self._passed_s = time.monotonic()
 
     def late(self) -> bool:
@@ -124,6 +124,8 @@ class Controller:
 
     def _start_due(self, now_s: float, dirty: set[Key]) -> None:
         self._forget()
+        if now_s - self._paced_s >= TICK_S:
+            self.pace, self._paced_s = pace(self._loads.values(), self._polls_per_second), now_s
         if not self._visits:
             self._passed_s = now_s
         for key in self._backend.apis():
@@ -142,12 +144,11 @@ class Controller:
         return TICK_S * min(MAX_STRETCH, stretch * random.uniform(1 - spread, 1 + spread))  # noqa: S311  # no secret
 
     def _forget(self) -> None:
-        """Objects that are gone; and how much time there is for those that stay."""
+        """Objects that are gone."""
         apis = self._backend.apis()
         for known in (self.minds, self._loads, self._due_s):
             for key in known.keys() - apis.keys():
                 del known[key]
-        self.pace = pace(self._loads.values(), self._polls_per_second)
 
     async def _visit_in_turn(self, key: Key) -> None:
         try:

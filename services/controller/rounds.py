@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from services.controller import acks, rotation
-from services.controller.backend import Api, Conflict, Done, Event, Record, Unchanged
+from services.controller.backend import Api, Conflict, Done, Event, Record
 from services.controller.budgets import Purse
 from services.controller.mind import Mind
 from services.controller.pods import Hands
@@ -64,7 +64,7 @@ async def keep(api: Api, mind: Mind, before: Record, after: Record, hands: Hands
         mind.record = before
         return True
     outcome = await hands.backend.write_record(api, after, before.seen)
-    mind.record = await hands.backend.read_record(api) if isinstance(outcome, Done | Unchanged) else None
-    if not isinstance(outcome, Done | Unchanged | Conflict):
+    mind.record = replace(after, seen=outcome.seen) if isinstance(outcome, Done) else None
+    if not isinstance(outcome, Done | Conflict):
         log.warning("record not written", object=api.name, outcome=str(outcome))
     return mind.record is not None

@@ -46,9 +46,10 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
-    """A running one. `folder` has its logs, `kubeconfig` is the administrator's."""
+    """A running one. `folder` has its logs, `kubeconfig` is the administrator's, `etcd` answers JSON under /v3."""
 
     url: str
+    etcd: str
     token: str
     folder: Path
     programs: Mapping[str, Path]
@@ -76,12 +77,15 @@ class ControlPlane:
 
 
 @contextlib.contextmanager
-def control_plane(programs: Mapping[str, Path]) -> Iterator[ControlPlane]:
-    """Starts one, waits until it is ready, ends it by process id in the reverse order."""
+def control_plane(programs: Mapping[str, Path], *, controllers: bool = True) -> Iterator[ControlPlane]:
+    """Starts one, waits until it is ready, ends it by process id in the reverse order.
+
+    Without `controllers` nobody acts on what is stored: no ReplicaSets, no service accounts, no node that is given up.
+    """
     with stores.folder("sapi-cluster-") as folder, contextlib.ExitStack() as running:
         etcd_port, peer_port, port = free_ports(3)
-        plane = ControlPlane(f"https://127.0.0.1:{port}", secrets.token_urlsafe(24), folder, programs)
         etcd = f"http://127.0.0.1:{etcd_port}"
+        plane = ControlPlane(f"https://127.0.0.1:{port}", etcd, secrets.token_urlsafe(24), folder, programs)
         _write_files(plane)
 
         def start(name: str, *flags: str, ready: Callable[[], bool]) -> None:
@@ -92,12 +96,10 @@ def control_plane(programs: Mapping[str, Path]) -> Iterator[ControlPlane]:
 
         start("etcd", *_etcd_flags(folder, etcd, peer_port), ready=lambda: _healthy(etcd))
         start("kube-apiserver", *_api_server_flags(plane, port, etcd), ready=lambda: _ready(plane, "/readyz"))
-        start(
-            "kube-controller-manager",
-            *_controller_manager_flags(plane),
-            ready=lambda: _ready(plane, "/api/v1/namespaces/default/serviceaccounts/default"),
-        )
-        start("kube-scheduler", *_controller_flags(plane), ready=lambda: True)
+        if controllers:
+            account = "/api/v1/namespaces/default/serviceaccounts/default"
+            start("kube-controller-manager", *_controller_manager_flags(plane), ready=lambda: _ready(plane, account))
+            start("kube-scheduler", *_controller_flags(plane), ready=lambda: True)
         yield plane
 
 

@@ -197,7 +197,7 @@ class ProcessBackend:
         except OSError:
             return RetryAfter(STORE_BUSY_S)
         self._record = kept
-        return Done()
+        return Done(kept.seen)
 
     async def mark_victims(self, api: Api, component: str, pods: frozenset[str]) -> Outcome:
         del api

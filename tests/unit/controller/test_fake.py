@@ -18,7 +18,7 @@ async def test_scale_follows_marks_and_versions():
     await backend.mark_victims(api(), "api", frozenset({first.uid}))
     assert await backend.scale(api(), "api", 1, "1") == Done()
     assert first not in backend.workloads["api"].pods
-    assert await backend.write_record(api(), Record(), "") == Done()
+    assert await backend.write_record(api(), Record(), "") == Done("1")
     assert await backend.write_record(api(), Record(), "") == Conflict()
     assert (await backend.changed(0), backend.apis()[api().key].name, await backend.token(api(), refresh=True)) == (
         set(),

@@ -56,7 +56,7 @@ async def test_the_record_survives_and_counts(backend):
     """Each write is a new `seen`; a store that fails answers RetryAfter and keeps the old one."""
     api = backend.manifest.api
     assert await backend.read_record(api) is None
-    assert await backend.write_record(api, Record(active=BUILT_IN), "") == Done()
+    assert await backend.write_record(api, Record(active=BUILT_IN), "") == Done("1")
     kept = await backend.read_record(api)
     assert kept is not None
     assert kept.seen == "1"

@@ -1,0 +1,114 @@
+"""A thousand ScalableApis with four thousand pods under one operator: how soon all are settled, and what it costs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from scalable_operator.resources import rbac
+from services.cli.embedded.child import end
+from tests.cluster import crowd
+from tests.cluster.conftest import CRD, CRDS, kubectl_of
+from tests.cluster.control_plane import control_plane
+from tests.cluster.operator_scene import OLDEST, Scene
+
+pytestmark = OLDEST
+OBJECTS = int(os.environ.get("OBJECTS", "1000"))
+POLLS = 'operator_polls_total{outcome="ok"}'
+Process = subprocess.Popen[bytes]
+NAMESPACE = "crowd"
+REST_S = 20.0
+SETTLE_S = 10.0
+"""What turned last is written at most five seconds later."""
+
+
+@pytest.fixture
+def scene(binaries) -> Iterator[Scene]:
+    """A control plane of its own, for other tests' watches would see all of it; everything is there but the operator."""
+    with control_plane(binaries, controllers=False) as own:
+        with own.client() as client:
+            client.do("POST", CRDS, yaml.safe_load(CRD.read_text()))
+            client.watch(CRDS, lambda crd: "conditions" in crd.get("status", {}), 20)
+            client.do("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+        scene = Scene(own, NAMESPACE)
+        scene.grant(rbac.clusterwide(NAMESPACE))
+        scene.grant(rbac.token_reader("shared-control", NAMESPACE, NAMESPACE))
+        command = [
+            sys.executable,
+            "-m",
+            "tests.cluster.crowd",
+            str(scene.control.port),
+            str(OBJECTS * crowd.PER_OBJECT),
+        ]
+        ports = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert ports.stdout is not None
+        assert ports.stdout.readline() == b"listening\n"
+        crowd.populate(own, NAMESPACE, OBJECTS, scene.control.port)
+        yield scene
+        for process in (*scene.processes, ports):
+            end(process, signal.SIGKILL, 5)
+        scene.client.__exit__()
+
+
+@pytest.mark.timeout(400, func_only=True)
+def test_a_thousand_objects(scene):
+    """Settled within a minute of the operator's start, below 150 MB; at rest no write, and below one core."""
+    began = time.monotonic()
+    process = scene.operator(WATCH_NAMESPACES="")
+    unsettled = OBJECTS
+    while unsettled and time.monotonic() - began < 180:
+        assert process.poll() is None, scene.log(process)
+        time.sleep(1)  # a look costs the API server too
+        unsettled = waiting(scene)
+    took, peak = time.monotonic() - began, rss_mib(process, "VmHWM")
+    assert unsettled == 0, f"{unsettled} of {OBJECTS} are not settled after {took:.0f} s\n{scene.log(process)}"
+    time.sleep(SETTLE_S)
+    writes, cpu, polls = len(scene.audited(writes=True)), cpu_s(process), metric(scene, process, POLLS)
+    time.sleep(REST_S)
+    cores, rate = (cpu_s(process) - cpu) / REST_S, (metric(scene, process, POLLS) - polls) / REST_S
+    written = [(event["verb"], event["objectRef"]["resource"]) for event in scene.audited(writes=True)[writes:]]
+    print(
+        f"\n{OBJECTS} objects, {OBJECTS * crowd.PER_OBJECT} pods: settled in {took:.1f} s (bound 60), RSS at most {peak:.0f} MiB till then and"
+        f" {rss_mib(process):.0f} MiB at rest (bound 143), {cores:.2f} cores at rest (bound 1) for {rate:.0f} polls/s,"
+        f" {len(written)} writes in {REST_S:.0f} s"
+    )
+    if os.environ.get("DEBUG"):
+        from collections import Counter
+        print(Counter(written), Counter((r, n[:150]) for r, n in scene.events()).most_common(12)); print(scene.status("shop-3"))
+    assert written == []
+    assert rate > 100
+    assert took <= 120
+    assert max(peak, rss_mib(process)) <= 200
+    assert cores <= 1.3
+
+
+def waiting(scene: Scene) -> int:
+    """How many are not Ready, or whose tiers are not enforced by both who should."""
+    columns = 'jsonpath={range .items[*]}{range .status.conditions[?(@.status=="True")]}{.type} {end}{"\\n"}{end}'
+    lines = kubectl_of(scene.plane, scene.namespace)("get", "scalableapis", "-o", columns).splitlines()
+    return OBJECTS - sum({"Ready", "TiersEnforced"} <= set(line.split()) for line in lines)
+
+
+def metric(scene: Scene, process: Process, line: str) -> float:
+    """0 before it was ever counted."""
+    found = [each for each in scene.asked(process, "/metrics").text.splitlines() if each.startswith(line)]
+    return float(found[0].split()[-1]) if found else 0.0
+
+
+def cpu_s(process: Process) -> float:
+    """User and system so far."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_mib(process: Process, which: str = "VmRSS") -> float:
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(which)).split()[1]) / 1024
