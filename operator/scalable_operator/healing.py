@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from scalable_operator.backend import KubernetesBackend
 from scalable_operator.records import GOES_FIRST, ApiRecord
 from scalable_operator.resources import objects
@@ -47,7 +49,7 @@ class Healing:
     async def _status(self, api: ApiRecord) -> None:
         wrote, now = self.backend.wrote.statuses.get(api.uid), self.backend.store.apis.get(api.uid, api)
         if wrote and wrote[0] != now.status and (api.uid, "status") not in self.backend.busy:
-            await self.backend.apply_status(api, wrote[1])
+            await self.backend.apply_status(api, msgspec.json.decode(wrote[1]))
 
     async def _config_map(self, api: ApiRecord) -> None:
         wrote = self.backend.wrote.config_maps.get(api.uid)

@@ -14,7 +14,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final, NoReturn
 
 from scalable_operator.backend import KubernetesBackend
@@ -23,11 +23,10 @@ from scalable_operator.handlers import watches
 from scalable_operator.healing import Healing
 from scalable_operator.kube import Kube
 from scalable_operator.lease import Lease
+from scalable_operator.ports import LeaderPorts
 from scalable_operator.store import Store
 from scalable_operator.watcher import Watcher
-from services.controller.backend import Pod
 from services.controller.loop import Controller
-from services.controller.pods import Answer, HttpControlPorts
 from services.controller.prometheus import PrometheusServers
 from services.runtime import tasks
 from services.runtime.process import Runtime, run
@@ -35,20 +34,6 @@ from services.runtime.settings import OperatorSettings
 from services.schema.snapshot import Snapshot
 
 LOOK_S: Final = 1.0
-
-
-class LeaderPorts(HttpControlPorts):
-    """Control ports that are told something by the leader alone: asked right before, as for every write."""
-
-    def __init__(self, lease: Lease) -> None:
-        super().__init__()
-        self._lease = lease
-
-    async def push(self, pods: Iterable[Pod], token: str, epoch: int, document: bytes) -> Mapping[str, Answer]:
-        return await super().push(pods, token, epoch, document) if self._lease.may_write() else {}
-
-    async def drain(self, pods: Iterable[Pod], token: str, epoch: int, *, on: bool) -> frozenset[str]:
-        return await super().drain(pods, token, epoch, on=on) if self._lease.may_write() else frozenset()
 
 
 class Operator:

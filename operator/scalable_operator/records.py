@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from services.schema.faults import dotted, faults_of
 from services.schema.scalable_api import ScalableApi, ScalableApiSpec, tiers_spec
+from services.schema.sharing import shared
 from services.schema.tiers import TiersSpec
 
 COMPONENT: Final = "scalableapi.io/component"
@@ -121,9 +122,13 @@ class HpaRecord:
     owner: str
 
 
-def api_record(body: Json) -> ApiRecord:
+def api_record(body: Json, known: ApiRecord | None = None) -> ApiRecord:
+    """`known` of the same generation has the same spec: our own status writes come by here, and parsing takes time."""
     meta = body["metadata"]
-    spec, errors = _spec(body)
+    if known is not None and known.generation == meta.get("generation") and known.uid == meta["uid"]:
+        spec, errors = known.spec, known.errors
+    else:
+        spec, errors = _spec(body)
     return ApiRecord(
         uid=meta["uid"],
         namespace=meta["namespace"],
@@ -156,7 +161,7 @@ def _spec(body: Json) -> tuple[ScalableApiSpec | None, tuple[str, ...]]:
         tiers_spec(spec)
     except ValidationError as error:
         return None, tuple(f"spec.tiers: {fault.message}" for fault in faults_of(error, TiersSpec))
-    return spec, ()
+    return shared(spec), ()
 
 
 def deployment_record(body: Json) -> DeploymentRecord:

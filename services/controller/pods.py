@@ -24,7 +24,6 @@ PARALLEL: Final = 32
 POLL_S: Final = 0.7
 CALL_S: Final = 1.0
 CONNECTIONS: Final = 64
-"""Kept ones: httpcore looks at each of them for every request, at 256 that was most of a tick over thousands of pods."""
 DRAIN_S: Final = 120
 """A mark ends by itself this long after the last call: a controller that vanishes leaves nobody drained."""
 
@@ -76,10 +75,10 @@ class Hands:
 
 
 class HttpControlPorts:
-    """`ControlPorts` over HTTP."""
+    """`ControlPorts` over HTTP. `http` where there are more hosts than httpx's own pool is made for."""
 
-    def __init__(self) -> None:
-        self._http: httpx.AsyncClient = client(timeout_s=CALL_S, connections=CONNECTIONS + PARALLEL)
+    def __init__(self, http: httpx.AsyncClient | None = None) -> None:
+        self._http = http or client(timeout_s=CALL_S, connections=CONNECTIONS + PARALLEL)
         self._calls, self._polls = asyncio.Semaphore(PARALLEL), asyncio.Semaphore(CONNECTIONS)
 
     async def close(self) -> None:

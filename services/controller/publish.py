@@ -22,8 +22,8 @@ MINUTE_MS: Final = 60_000
 async def publish(facts: Facts, mind: Mind, hands: Hands) -> None:
     """Build the status, and write it if it is its turn."""
     found = status.build(facts, mind.status, mind.history)
-    mind.latest = found
-    if found == mind.status and not mind.rewrite:
+    mind.latest = mind.status if found == mind.status else found  # at rest one is kept, not two
+    if mind.latest is mind.status and not mind.rewrite:
         return
     turned = (
         mind.rewrite or status.turned(found) != status.turned(mind.status) or _circuits_due(facts.now_ms, found, mind)

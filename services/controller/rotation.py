@@ -102,6 +102,8 @@ def _wanted(spec: ScalableApiSpec, record: Record) -> Wanted:
     asked, active, rules = tiers_spec(spec), record.active, spec.tiers.rotation
     audit = spec.tiers.enforcement == "Audit" and active is not None
     content = shadowed(active.spec, asked) if active and audit else asked
+    if active and content == active.spec:  # at rest one is kept, not two
+        content = active.spec
     target = document(_next_revision(record), content)
     breaker_only = active is not None and content == active.spec.model_copy(update={"breaker": content.breaker})
     wish = Wish(

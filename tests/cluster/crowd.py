@@ -149,6 +149,7 @@ async def _serve(port: int, count: int) -> None:
     app.router.add_post("/control/v1/drain", _told)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
+    assert runner.server is not None
     await asyncio.get_running_loop().create_server(runner.server, addresses, port)
     print("listening", flush=True)
     await asyncio.Event().wait()

@@ -36,8 +36,9 @@ OURS: Final = ("scalableapi.io", "v1", "scalableapis")
 def registry(sink: Sink) -> kopf.OperatorRegistry:
     """The handlers; each hands a record to `sink`."""
     made = kopf.OperatorRegistry()
-    for resource, parse in (*WATCHED, (OURS, records.api_record)):
+    for resource, parse in WATCHED:
         _watch(made, resource, parse, sink)
+    _watch_ours(made, sink)
     kopf.on.login(registry=made)(login)
     return made
 
@@ -63,6 +64,21 @@ def _watch(
 
     async def event(type: str | None, body: Mapping[str, Any], **_: Any) -> None:  # noqa: A002  # kopf's name
         sink("drop" if type == "DELETED" else "put", parse(body))
+
+    kopf.on.event(group=group, version=version, plural=plural, id=plural, registry=made)(event)
+
+
+def _watch_ours(made: kopf.OperatorRegistry, sink: Sink) -> None:
+    """A spec is parsed once per generation."""
+    group, version, plural = OURS
+    known: dict[str, records.ApiRecord] = {}
+
+    async def event(type: str | None, body: Mapping[str, Any], **_: Any) -> None:  # noqa: A002  # kopf's name
+        uid = body["metadata"]["uid"]
+        record = records.api_record(body, known.pop(uid, None))
+        if type != "DELETED":
+            known[uid] = record
+        sink("drop" if type == "DELETED" else "put", record)
 
     kopf.on.event(group=group, version=version, plural=plural, id=plural, registry=made)(event)
 
