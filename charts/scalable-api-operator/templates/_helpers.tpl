@@ -22,15 +22,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end }}
 
+{{/* global.commonLabels add to the chart's own, and replace none. */}}
 {{- define "scalable-api-operator.labels" -}}
-{{ include "scalable-api-operator.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/part-of: scalable-api
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.global.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $own := include "scalable-api-operator.selector" . | fromYaml -}}
+{{- $release := dict
+  "app.kubernetes.io/version" .Chart.AppVersion
+  "app.kubernetes.io/part-of" "scalable-api"
+  "app.kubernetes.io/managed-by" .Release.Service
+  "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") -}}
+{{- merge $own $release .Values.global.commonLabels | toYaml -}}
 {{- end }}
 
 {{/* (root, suffix, global) The metadata of an object: of the release's namespace, unless it is the cluster's. */}}

@@ -2,11 +2,8 @@
 
 {{/* No version of the chart among them: what doesn't change the process doesn't restart it. */}}
 {{- define "scalable-api-operator.podLabels" -}}
-{{ include "scalable-api-operator.selector" . }}
-app.kubernetes.io/part-of: scalable-api
-{{- with .Values.global.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $own := include "scalable-api-operator.selector" . | fromYaml -}}
+{{- merge $own (dict "app.kubernetes.io/part-of" "scalable-api") .Values.podLabels .Values.global.commonLabels | toYaml -}}
 {{- end }}
 
 {{- define "scalable-api-operator.podSpec" -}}
