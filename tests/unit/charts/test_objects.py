@@ -79,11 +79,9 @@ def _labels(node: Any) -> Iterator[str]:
 @each
 def test_namespaces(chart: str, name: str) -> None:
     """Each object says its namespace, unless it is the cluster's: `helm template | kubectl apply` puts it where Helm does."""
-    for thing in scene(chart, name).objects:
-        if thing["kind"] not in CLUSTERS and "-extra" not in thing["metadata"]["name"]:
-            assert thing["metadata"].get("namespace"), thing["metadata"]["name"]
-        if thing["kind"] in CLUSTERS:
-            assert "namespace" not in thing["metadata"]
+    files = scene(chart, name).templates.items()
+    for thing in [thing for file, things in files for thing in things if file != "extra-objects.yaml"]:
+        assert (thing["kind"] in CLUSTERS) == ("namespace" not in thing["metadata"]), thing["metadata"]["name"]
 
 
 def fits(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
@@ -164,9 +162,10 @@ def test_bindings_fit(chart: str, name: str) -> None:
 
 @each
 def test_mounts_have_volumes(chart: str, name: str) -> None:
-    """Each mount names a volume of its pod, each mount path once, and no ConfigMap or Secret is mounted by subPath, which never updates."""
-    for _, pod in helm.pods(scene(chart, name)):
-        volumes = [v["name"] for v in pod["spec"].get("volumes") or ()]
+    """Each mount names a volume of its pod, each mount path once, and none is by subPath, which never sees an update."""
+    for owner, pod in helm.pods(scene(chart, name)):
+        claims = [c["metadata"]["name"] for c in owner["spec"].get("volumeClaimTemplates") or ()]
+        volumes = [v["name"] for v in pod["spec"].get("volumes") or ()] + claims
         assert len(volumes) == len(set(volumes))
         for container in helm.containers(pod):
             mounts = container.get("volumeMounts") or []
