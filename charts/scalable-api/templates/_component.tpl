@@ -112,7 +112,7 @@ spec:
 apiVersion: v1
 kind: Service
 metadata:
-  {{- include "scalable-api.metadata" (merge (dict "suffix" "-control") .) | nindent 2 }}
+  {{- include "scalable-api.metadata" (dict "root" .root "component" .component "suffix" "-control") | nindent 2 }}
     scalableapi.io/port: control
 spec:
   clusterIP: None
@@ -210,7 +210,7 @@ spec:
   template:
     metadata:
       labels:
-        {{- include "scalable-api.componentLabels" . | nindent 8 }}
+        {{- include "scalable-api.podLabels" . | nindent 8 }}
         scalableapi.io/component: {{ .component }}
         {{- with $values.podLabels }}
         {{- toYaml . | nindent 8 }}
@@ -225,7 +225,7 @@ spec:
         {{- toYaml . | nindent 8 }}
         {{- end }}
     spec:
-      {{- include "scalable-api.podSpec" (merge (dict "facts" $facts "values" $values) .) | nindent 6 }}
+      {{- include "scalable-api.podSpec" (dict "root" .root "component" .component "facts" $facts "values" $values) | nindent 6 }}
 {{- end }}
 
 {{/* And (facts, values): shared with nothing, split off for its length. */}}

@@ -34,7 +34,7 @@ spec:
   template:
     metadata:
       labels:
-        {{- include "scalable-api.componentLabels" . | nindent 8 }}
+        {{- include "scalable-api.podLabels" . | nindent 8 }}
       annotations:
         scalableapi.io/script: {{ $script | sha256sum | trunc 16 }}
     spec:

@@ -35,13 +35,20 @@ app.kubernetes.io/component: {{ .component }}
 {{ include "scalable-api.releaseLabels" .root }}
 {{- end }}
 
+{{/* (root, component) What a pod carries: nothing that a new version of the chart alone would change. */}}
+{{- define "scalable-api.podLabels" -}}
+{{ include "scalable-api.componentSelector" . }}
+app.kubernetes.io/part-of: scalable-api
+{{- with .root.Values.global.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{- define "scalable-api.releaseLabels" -}}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: scalable-api
-{{- if .Values.helmLabels }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- end }}
 {{- with .Values.global.commonLabels }}
 {{ toYaml . }}
 {{- end }}
@@ -129,4 +136,15 @@ secret:
 {{- if not .Values.secrets.existingSecret }}{{ $names = append $names (include "scalable-api.keysSecret" .) }}{{ end -}}
 {{- if not .Values.secrets.existingControlSecret }}{{ $names = append $names (include "scalable-api.controlSecret" .) }}{{ end -}}
 {{- toJson $names -}}
+{{- end }}
+
+{{/* Metadata of what Prometheus chooses by labels. */}}
+{{- define "scalable-api.monitorMetadata" -}}
+name: {{ include "scalable-api.fullname" . }}
+namespace: {{ include "scalable-api.namespace" . }}
+labels:
+  {{- include "scalable-api.labels" . | nindent 2 }}
+  {{- with .Values.monitoring.labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end }}
