@@ -113,7 +113,7 @@ apiVersion: v1
 kind: Service
 metadata:
   {{- include "scalable-api.metadata" (dict "root" .root "component" .component "suffix" "-control") | nindent 2 }}
-    scalableapi.io/port: control
+    scalableapi.io/scrape: "true"
 spec:
   clusterIP: None
   publishNotReadyAddresses: true
@@ -177,8 +177,7 @@ spec:
         matchLabels:
           {{- include "scalable-api.componentSelector" (dict "root" .root "component" "api") | nindent 10 }}
     {{- if .root.Values.monitoring.enabled }}
-    - namespaceSelector:
-        {{- toYaml .root.Values.monitoring.namespaceSelector | nindent 8 }}
+    {{- toYaml (default (list (dict "namespaceSelector" dict)) .root.Values.networkPolicy.scrapeFrom) | nindent 4 }}
     {{- end }}
 {{- end }}
 {{- end }}

@@ -138,13 +138,36 @@ secret:
 {{- toJson $names -}}
 {{- end }}
 
-{{/* Metadata of what Prometheus chooses by labels. */}}
+{{/* (root, labels) Metadata of what a Prometheus chooses by labels. */}}
 {{- define "scalable-api.monitorMetadata" -}}
-name: {{ include "scalable-api.fullname" . }}
-namespace: {{ include "scalable-api.namespace" . }}
+name: {{ include "scalable-api.fullname" .root }}
+namespace: {{ include "scalable-api.namespace" .root }}
 labels:
-  {{- include "scalable-api.labels" . | nindent 2 }}
-  {{- with .Values.monitoring.labels }}
+  {{- include "scalable-api.labels" .root | nindent 2 }}
+  {{- with merge (dict) (default dict .labels) .root.Values.monitoring.labels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
+{{- end }}
+
+{{- define "scalable-api.monitorNamespaces" -}}
+namespaceSelector:
+  {{- default (dict "matchNames" (list (include "scalable-api.namespace" .))) .Values.monitoring.namespaceSelector | toYaml | nindent 2 }}
+{{- end }}
+
+{{- define "scalable-api.monitorEndpoint" -}}
+{{- with .Values.monitoring -}}
+port: control
+path: /metrics
+interval: {{ .interval }}
+scrapeTimeout: {{ .scrapeTimeout }}
+honorLabels: {{ .honorLabels }}
+{{- with .relabelings }}
+relabelings:
+{{- toYaml . | nindent 0 }}
+{{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings:
+{{- toYaml . | nindent 0 }}
+{{- end }}
+{{- end }}
 {{- end }}
