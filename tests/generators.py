@@ -4,6 +4,7 @@
 `schema`: `db/schema.sql`, from a Postgres of its own that ran every migration.
 `crd`: `manifests/crds/scalableapis.yaml`, from the models of `services/schema`. `reference`: docs/reference/scalableapi.md, of the same.
 `rbac`: manifests/rbac/, from operator.md §8's table in scalable_operator/resources/rbac.py.
+`grafana`: deploy/grafana/*.json, from dashboards.yaml beside them.
 `golden`, by name only: the schema of this release as later ones are held against (tests/harness/crd_compat.py).
 """
 
@@ -21,6 +22,7 @@ import yaml
 
 from scalable_operator.resources import rbac as rights
 from services.runtime.schema_dump import dump_schema
+from tests import dashboards
 from tests.harness.crd_compat import GOLDEN, bare
 from tests.reference import render_reference
 
@@ -176,6 +178,7 @@ GENERATORS: Mapping[str, Callable[[], Mapping[str, str]]] = {
     "crd": crd,
     "reference": reference,
     "rbac": rbac,
+    "grafana": dashboards.render,
     "schema": schema,
 }
 NEED_A_SERVER: Final = frozenset({"schema"})

@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 EXEMPT_NAMES = {"__init__.py", "__main__.py", "app.py"}
 # Tests that look at the tree itself, not at one module.
 TREE_TESTS = {"test_layout.py", "conftest.py", "__init__.py"}
+# Folders of tests of files that are no Python: rules and dashboards.
+FILE_TESTS = {"deploy"}
 
 
 HOMES = (ROOT / "services", ROOT / "operator")  # tests/unit mirrors both: their folders' names differ
@@ -38,7 +40,11 @@ def mirrored(test: Path) -> str:
 
 def unit_tests() -> dict[str, Path]:
     files = (ROOT / "tests" / "unit").rglob("test_*.py")
-    return {mirrored(f): f for f in files if f.name not in TREE_TESTS}
+    return {
+        mirrored(f): f
+        for f in files
+        if f.name not in TREE_TESTS and f.relative_to(ROOT / "tests" / "unit").parts[0] not in FILE_TESTS
+    }
 
 
 def committed() -> list[Path]:
