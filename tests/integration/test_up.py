@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import stores
 from tests.harness.http import client
-from tests.harness.up import Home, Running, up
+from tests.harness.up import Home, Running, new_home, up
 from tests.harness.wait import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,10 +24,8 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture
 def home() -> Iterator[Home]:
-    with stores.folder("sapi-up-") as path:
-        path.chmod(0o755)
-        (path / "t").mkdir(mode=0o755)
-        yield Home(path)
+    with new_home() as made:
+        yield made
 
 
 def child_of(running: Running, name: bytes) -> int:
