@@ -42,13 +42,17 @@ def tiers_rotate(
     *,
     file: Annotated[Path, typer.Option("-f", "--file", help="The members of spec.tiers; - is stdin.")],
     name: Name = None,
+    canary: Annotated[str | None, typer.Option(help="This share of the gateways first, as 10%.")] = None,
+    audit: Annotated[bool, typer.Option("--audit", help="Count what it would refuse; refuse nobody.")] = False,
     wait: WaitFor = False,
     timeout: Timeout = 120.0,
 ) -> None:
     """Put other tiers into the spec."""
     from services.cli.commands import tiers
 
-    end(tiers.rotate(choose(where), file, name, wait=wait, timeout_s=timeout))
+    share = None if canary is None else tiers.percent(canary)
+    within_s = timeout if wait else None
+    end(tiers.rotate(choose(where), file, name, canary=share, audit=audit, within_s=within_s))
 
 
 @tiers_app.command("rollback")
@@ -57,7 +61,7 @@ def tiers_rollback(where: Where, *, name: Name = None, wait: WaitFor = False, ti
     """Put the tiers of the document before into the spec."""
     from services.cli.commands import tiers
 
-    end(tiers.rollback(choose(where), name, wait=wait, timeout_s=timeout))
+    end(tiers.rollback(choose(where), name, within_s=timeout if wait else None))
 
 
 @breakers_app.callback()

@@ -96,7 +96,7 @@ def apply(
     """Validate a manifest, show what changes, give it to the instance or the cluster."""
     from services.cli.commands.apply import run
 
-    end(run(where, file, dry_run=dry_run, wait=wait, timeout_s=timeout))
+    end(run(where, file, dry_run=dry_run, within_s=timeout if wait else None))
 
 
 @app.command()
@@ -127,7 +127,7 @@ def status(
     """One screen: components, tiers, breakers, conditions, decisions. Exit 1 while it is not Ready."""
     from services.cli.commands.status import run_status
 
-    end(run_status(choose(where), output, name, verbose=verbose, wait=wait, timeout_s=timeout))
+    end(run_status(choose(where), output, name, verbose=verbose, within_s=timeout if wait else None))
 
 
 @app.command()
@@ -187,11 +187,17 @@ def scale(
 
 @app.command()
 @targeted
-def pause(where: Where, *, what: What = "up,down,tiers", name: Name = None) -> None:
+def pause(
+    where: Where,
+    *,
+    what: What = "up,down,tiers",
+    reason: Annotated[str, typer.Option(help="Why; status shows it.")] = "",
+    name: Name = None,
+) -> None:
     """Hold growing, shrinking or the tiers as they are."""
     from services.cli.commands.edit import pause as run
 
-    end(run(choose(where), what, name, on=True))
+    end(run(choose(where), what, name, on=True, reason=reason))
 
 
 @app.command()

@@ -155,6 +155,52 @@ def test_apply_leaves_to_others_what_is_theirs(client, namespace, cli, kubectl):
     assert client.do("GET", scalable_apis(namespace, "shop"))["spec"]["mode"] == "Auto"
 
 
+def test_apply_follows_scale_and_scale_apply(client, namespace, cli):
+    """One person's edits and manifest are one manager: neither meets the other in a conflict; a manifest without the
+    edit ends it, one with it keeps it."""
+    path, manifest = scalable_apis(namespace, "shop"), yaml.safe_dump(SHOP)
+
+    def spec() -> Any:
+        return client.do("GET", path)["spec"]
+
+    assert cli("apply", "-f", "-", stdin=manifest).returncode == 0
+    for count in ("7", "8"):
+        assert cli("scale", "api", count).returncode == 0
+        assert cli("pause", "--reason", "sale").returncode == 0
+        assert (spec()["replicas"], spec()["paused"]["tiers"]) == (int(count), True)
+        dry = cli("apply", "-f", "-", "--dry-run", stdin=manifest)
+        assert (dry.returncode, f"-replicas: {count}" in dry.stdout) == (0, True), dry.stderr
+        assert spec()["replicas"] == int(count)
+        done = cli("apply", "-f", "-", stdin=manifest)
+        assert (done.returncode, f"-replicas: {count}" in done.stdout) == (0, True), done.stderr
+        assert ("replicas" in spec(), spec()["paused"]["tiers"]) == (False, False)
+        assert cli("apply", "-f", "-", stdin=manifest).stdout == "scalableapi/shop unchanged\n"
+    owners = client.do("GET", path)["metadata"]["managedFields"]
+    assert [(o["manager"], o["operation"]) for o in owners] == [("scalable-api", "Apply")]
+
+
+def test_what_another_set_stays_another_s(client, namespace, cli, kubectl):
+    """After `scale` of an object that kubectl made, only what changed is ours: kubectl's own next apply goes through, and
+    the difference that `apply` shows is what the API server will do."""
+    kubectl(
+        "apply", "--server-side", "-f", "-", stdin=yaml.safe_dump({**SHOP, "spec": {**SHOP["spec"], "mode": "Auto"}})
+    )
+    assert cli("scale", "api", "7").returncode == 0
+    kubectl(
+        "apply",
+        "--server-side",
+        "-f",
+        "-",
+        stdin=yaml.safe_dump({**SHOP, "spec": {**SHOP["spec"], "mode": "Recommend"}}),
+    )
+    found = client.do("GET", scalable_apis(namespace, "shop"))
+    assert (found["spec"]["mode"], found["spec"]["replicas"]) == ("Recommend", 7)
+    owners = {o["manager"]: json.dumps(o["fieldsV1"]) for o in found["metadata"]["managedFields"]}
+    assert ("f:replicas" in owners["scalable-api"], "f:paused" in owners["scalable-api"]) == (True, False)
+    done = cli("apply", "-f", "-", "--dry-run", stdin=yaml.safe_dump(SHOP))
+    assert (done.returncode, "mode: Auto" in done.stdout) == (0, False), done.stderr  # it is kubectl's, and stays
+
+
 def test_wait_runs_out_without_an_operator(client, namespace, cli):
     """`apply --wait` and `status --wait` end with 6 when the time is up."""
     assert cli("apply", "-f", "-", "--wait", "--timeout", "1", stdin=yaml.safe_dump(SHOP)).returncode == 6
@@ -181,7 +227,9 @@ def test_wait_sees_the_change(client, namespace, cli, plane, environment):
         assert process.stdout.readline().split()[:2] == ["shop", "Unknown"]
         path = scalable_apis(namespace, "shop", "status")
         status = StoredObject.model_validate(stored()).status.model_dump(mode="json", by_alias=True, exclude_none=True)
-        client.do("PATCH", path, {"status": {"conditions": dated(status["conditions"])}}, kind=MERGE)
+        client.do(
+            "PATCH", path, {"status": {"observedGeneration": 1, "conditions": dated(status["conditions"])}}, kind=MERGE
+        )
         assert process.stdout.readline().split()[:2] == ["shop", "True"]
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 130

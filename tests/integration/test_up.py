@@ -7,11 +7,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.harness.http import client
 from tests.harness.up import Home, Running, new_home, up
@@ -135,6 +137,44 @@ async def test_an_edited_tier_is_enforced(home: Home) -> None:
         assert (refused.returncode, "E106" in refused.stderr, "quota" in refused.stderr) == (4, True, True)
         assert await limit("88")
         assert await interrupted(running) == 0
+
+
+async def test_edits_leave_the_manifest_s_comments(home: Home) -> None:
+    """scale, pause, resume, tiers rotate and rollback of the quickstart: each is taken over, and its comments are all there
+    after each.
+    """
+    tiers = yaml.safe_load(QUICKSTART.read_text())["spec"]["tiers"]
+    tiers["definitions"][0]["policies"][0]["quota"] = 90
+    (home.path / "tiers.yaml").write_text(yaml.safe_dump(tiers))
+    async with up(home, "--no-demo") as running, client(running.url, "127.0.0.9") as http:
+        manifest = Path(running.said["manifest"])
+        before = comments(manifest)
+        assert len(before) > 3
+        for words, fields in (
+            (["scale", "api", "3"], {"replicas": 3}),
+            (["pause", "--what", "up,tiers", "--reason", "sale"], {"paused": {"scaleUp": True, "tiers": True}}),
+            (["resume"], {"paused": {"scaleUp": False, "scaleDown": False, "tiers": False}}),
+        ):
+            done = await home.command(*words)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert comments(manifest) == before
+            spec = yaml.safe_load(manifest.read_text())["spec"]
+            assert {name: spec[name] for name in fields} == fields
+
+        async def three() -> bool:
+            return len(json.loads((running.data / "state" / "endpoints" / "api.json").read_text())) == 3
+
+        await eventually(three, 20, "the third api runs")
+        for words, limit in ((["rotate", "-f", str(home.path / "tiers.yaml")], "90"), (["rollback"], "100")):
+            done = await home.command("tiers", *words, "--wait", "--timeout", "15")
+            assert (done.returncode, "is enforced" in done.stderr) == (0, True), done.stderr
+            assert (await http.get("/api/v1/status")).headers["x-ratelimit-limit"] == limit
+            assert comments(manifest) == before
+        assert await interrupted(running) == 0
+
+
+def comments(path: Path) -> list[str]:
+    return re.findall("#.*", path.read_text())
 
 
 async def test_a_kept_folder(home: Home) -> None:

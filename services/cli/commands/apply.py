@@ -10,13 +10,13 @@ from pathlib import Path
 
 import yaml
 
-from services.cli.commands.status import ready, wait_for
-from services.cli.errors import DONE, USAGE, WAIT_RAN_OUT, CliError
-from services.cli.output import ANSI_GREEN, ANSI_RED, clean, paint, say, tell
+from services.cli.commands.waiting import beyond_help, not_enforced, not_ready, wait
+from services.cli.errors import DONE, USAGE, CliError
+from services.cli.output import ANSI_GREEN, ANSI_RED, clean, paint, say
 from services.cli.targets.choice import choose
 from services.cli.targets.kubectl import Where
 from services.cli.targets.target import Target
-from services.schema.scalable_api import MAX_BYTES, ManifestError, ScalableApi, load_manifest
+from services.schema.scalable_api import MAX_BYTES, ManifestError, ScalableApi, ScalableApiSpec, load_manifest
 from services.schema.status import StoredObject
 
 
@@ -51,31 +51,30 @@ def validated(raw: bytes, path: str) -> ScalableApi:
         ) from None
 
 
-def run(where: Where, path: Path, *, dry_run: bool, wait: bool, timeout_s: float) -> int:
+def run(where: Where, path: Path, *, dry_run: bool, within_s: float | None) -> int:
+    """`within_s`: how long to wait until it is in force."""
     raw = read(path)
     wanted = validated(raw, str(path))
     target, name = choose(where), wanted.metadata.name
-    changes = difference(target.in_force(wanted), wanted)
-    if not changes:
-        say(f"scalableapi/{name} unchanged")
-        return DONE
+    changes = difference(target.in_force(wanted), target.would(wanted, raw))
     show(changes)
-    target.write(wanted, raw, str(path), dry_run=dry_run)
     if dry_run:
-        say(f"scalableapi/{name} would change (dry run)")
+        say(f"scalableapi/{name} {'would change' if changes else 'unchanged'} (dry run)")
         return DONE
-    say(f"scalableapi/{name} configured")
-    return _wait(target, wanted, timeout_s) if wait else DONE
+    if changes:
+        target.write(wanted, raw, str(path))
+    say(f"scalableapi/{name} {'configured' if changes else 'unchanged'}")
+    return DONE if within_s is None else _wait(target, wanted, within_s)
 
 
-def difference(before: ScalableApi | None, after: ScalableApi) -> list[str]:
-    """Of the specs with their defaults, so that only what changes in force is shown."""
-    old, new = (_text(api) if api else [] for api in (before, after))
+def difference(before: ScalableApiSpec | None, after: ScalableApiSpec) -> list[str]:
+    """With their defaults, so that only what changes in force is shown."""
+    old, new = (_text(spec) if spec else [] for spec in (before, after))
     return list(difflib.unified_diff(old, new, "in force", "applied", n=2, lineterm=""))
 
 
-def _text(api: ScalableApi) -> list[str]:
-    body = api.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+def _text(spec: ScalableApiSpec) -> list[str]:
+    body = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
     dumped: str = yaml.safe_dump(body, sort_keys=False, default_flow_style=False)
     return dumped.splitlines()
 
@@ -86,16 +85,15 @@ def show(changes: list[str]) -> None:
         say(paint(clean(line), colour) if colour else clean(line))
 
 
-def _wait(target: Target, wanted: ScalableApi, timeout_s: float) -> int:
+def _wait(target: Target, wanted: ScalableApi, within_s: float) -> int:
     """Until the controller has seen this spec, every process enforces its tiers, and all is ready."""
 
-    def settled(found: StoredObject) -> bool:
-        seen = target.taken(wanted, found) and found.status.observed_generation == found.metadata.generation
-        pods = found.status.tiers.pods
-        return seen and pods.total > 0 and pods.acked == pods.total and ready(found).status == "True"
+    def lacking(found: StoredObject) -> str:
+        if not target.taken(wanted, found):
+            return not_ready(found) or "the controller has not seen this spec yet"
+        return not_ready(found) or not_enforced(found)
 
-    if wait_for(target, wanted.metadata.name, settled, timeout_s) is None:
-        tell(f"not in force within {timeout_s:.0f} s; see scalable-api status")
-        return WAIT_RAN_OUT
-    say(f"scalableapi/{wanted.metadata.name} in force")
-    return DONE
+    def hopeless(found: StoredObject) -> str:
+        return beyond_help(found) if target.taken(wanted, found) else ""
+
+    return wait(target, wanted.metadata.name, "in force", lacking, within_s, hopeless=hopeless)

@@ -5,11 +5,13 @@ it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from services.cli.errors import DONE, FAILED, WAIT_RAN_OUT
+from services.cli.commands.edit import REASON
+from services.cli.commands.waiting import not_ready, ready, wait
+from services.cli.errors import DONE, FAILED
 from services.cli.output import (
     ANSI_BOLD,
     ANSI_GREEN,
@@ -31,26 +33,15 @@ TROUBLES = ("Degraded", "Paused", "Progressing", "ScalingLimited", "Stalled")
 RECENT = 3  # decisions on the one screen; -v shows all that are kept
 
 
-def ready(found: StoredObject) -> Condition:
-    return found.status.condition("Ready") or Condition(type="Ready", status="Unknown", reason="NotObserved")
-
-
-def wait_for(target: Target, name: str, done: Callable[[StoredObject], bool], within_s: float) -> StoredObject | None:
-    """The first object for which `done` holds; None when the time ran out."""
-    return next((found for found in target.watch(name, within_s) if done(found)), None)
-
-
-def run_status(target: Target, form: Format, name: str | None, *, verbose: bool, wait: bool, timeout_s: float) -> int:
-    """Exit 0 when Ready, 1 when not, 6 when `--wait` ran out."""
+def run_status(target: Target, form: Format, name: str | None, *, verbose: bool, within_s: float | None) -> int:
+    """Exit 0 when Ready, 1 when not; with `within_s` it is waited for first, 6 when that ran out."""
     found = the_one(target, name)
-    if wait:
-        settled = wait_for(target, found.metadata.name, lambda o: ready(o).status == "True", timeout_s)
-        if settled is None:
-            show(target, target.object(found.metadata.name), form, verbose=verbose)
-            return WAIT_RAN_OUT
-        found = settled
+    code = DONE
+    if within_s is not None:
+        code = wait(target, found.metadata.name, "Ready", not_ready, within_s)
+        found = target.object(found.metadata.name)
     show(target, found, form, verbose=verbose)
-    return DONE if ready(found).status == "True" else FAILED
+    return code or (DONE if ready(found).status == "True" else FAILED)
 
 
 def run_get(target: Target, form: Format, name: str | None, *, watch: bool) -> int:
@@ -130,6 +121,8 @@ def screen(place: str, found: StoredObject, *, verbose: bool) -> list[str]:
     lines = [f"{name}  {paint(word, colour)}  {reason}  mode {mode}  age {age}  {clean(place)}"]
     if condition.message:
         lines.append(f"  {clean(condition.message)}")
+    if why := found.metadata.annotations.get(REASON):
+        lines.append(f"  paused: {clean(why)}")
     lines += ["", *_components(status), "", *_tiers(status), *_circuits(status)]
     return [*lines, *_conditions(status, verbose=verbose), *_decisions(status, verbose=verbose)]
 

@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from services.cli.commands.apply import read
-from services.cli.commands.status import wait_for
-from services.cli.errors import DONE, FAILED, NOT_FOUND, REFUSED, WAIT_RAN_OUT, CliError
-from services.cli.output import Format, clean, emit, say, table, tell
+from services.cli.commands.waiting import beyond_help, not_enforced, observed, wait
+from services.cli.errors import DONE, FAILED, NOT_FOUND, REFUSED, USAGE, CliError
+from services.cli.output import Format, clean, emit, say, table
 from services.cli.targets.target import Target, the_one
 from services.schema.documents import DocumentError, load
 from services.schema.faults import faults_of
@@ -50,10 +50,14 @@ def history(target: Target, form: Format, name: str | None) -> int:
     return DONE
 
 
-def rotate(target: Target, path: Path, name: str | None, *, wait: bool, timeout_s: float) -> int:
-    """`path` holds the members of spec.tiers."""
+def rotate(
+    target: Target, path: Path, name: str | None, *, canary: int | None, audit: bool, within_s: float | None
+) -> int:
+    """`path` holds the members of spec.tiers; what it leaves out gets its default. `canary` percent of the gateways
+    first; `audit`: counted, nobody is refused. `within_s`: how long to wait.
+    """
     try:
-        body = load(read(path), max_bytes=MAX_BYTES).value
+        body = rolled_out(load(read(path), max_bytes=MAX_BYTES).value, canary=canary, audit=audit)
         wanted = Tiers.model_validate(body, by_alias=True, by_name=False)
     except DocumentError as error:
         raise _no_tiers(path, [str(error)]) from None
@@ -62,7 +66,28 @@ def rotate(target: Target, path: Path, name: str | None, *, wait: bool, timeout_
     found = the_one(target, name)
     if found.spec and (faults := meaning_faults(found.spec.model_copy(update={"tiers": wanted}))):
         raise _no_tiers(path, [str(fault) for fault in faults])  # the API server cannot see these
-    return _put(target, found, wanted, body, within_s=timeout_s if wait else None)
+    return _put(target, found, wanted, body, within_s=within_s)
+
+
+def rolled_out(body: Any, *, canary: int | None, audit: bool) -> Any:
+    """The file's members with the way that the flags ask for; what is no mapping is the model's to refuse."""
+    if not isinstance(body, dict):
+        return body
+    if canary is not None:
+        rotation = {key: value for key, value in (body.get("rotation") or {}).items() if key != "at"}
+        trial = {**(rotation.get("canary") or {}), "podsPercent": canary}
+        body = {**body, "rotation": {**rotation, "strategy": "Canary", "canary": trial}}
+    return {**body, "enforcement": "Audit"} if audit else body
+
+
+def percent(text: str) -> int:
+    """`10%` or `10`."""
+    number = text.strip().removesuffix("%")
+    if not number.isdecimal() or not 1 <= int(number) <= 50:
+        raise CliError(
+            "", f"--canary {clean(text)}", "a share of the gateways from 1% to 50% is expected", exit_code=USAGE
+        )
+    return int(number)
 
 
 def _no_tiers(path: Path, faults: list[str]) -> CliError:
@@ -70,7 +95,7 @@ def _no_tiers(path: Path, faults: list[str]) -> CliError:
     return CliError("", f"{path} holds no members of spec.tiers", why, exit_code=REFUSED)
 
 
-def rollback(target: Target, name: str | None, *, wait: bool, timeout_s: float) -> int:
+def rollback(target: Target, name: str | None, *, within_s: float | None) -> int:
     """Patches spec.tiers with the newest document before; rotation and enforcement stay as they are."""
     found = the_one(target, name)
     before = target.tiers_before(found)
@@ -92,7 +117,7 @@ def rollback(target: Target, name: str | None, *, wait: bool, timeout_s: float) 
             REFUSED,
         ) from None
     say(f"back to revision {entry.revision}, {entry.hash}")
-    return _put(target, found, wanted, {**body, **kept}, within_s=timeout_s if wait else None)
+    return _put(target, found, wanted, {**body, **kept}, within_s=within_s)
 
 
 def members(document: TiersDocument) -> dict[str, Any]:
@@ -106,19 +131,25 @@ def members(document: TiersDocument) -> dict[str, Any]:
 
 def _put(target: Target, found: StoredObject, wanted: Tiers, body: Any, *, within_s: float | None) -> int:
     name = found.metadata.name
-    target.edit(found, lambda spec: spec.__setitem__("tiers", body))
+    target.edit(found, lambda manifest: manifest["spec"].update(tiers=body))
     say(f"scalableapi/{name} tiers changed")
     if within_s is None:
         return DONE
+    wanted_phase = "Active" if wanted.enforcement == "Enforce" else "Shadowing"
 
-    def settled(seen: StoredObject) -> bool:
-        current = seen.spec is not None and seen.spec.tiers == wanted
-        pods = seen.status.tiers.pods
-        observed = seen.status.observed_generation == seen.metadata.generation
-        return current and observed and seen.status.tiers.phase == "Active" and pods.acked == pods.total > 0
+    def lacking(seen: StoredObject) -> str:
+        tiers = seen.status.tiers
+        if seen.spec is None or seen.spec.tiers != wanted or not observed(seen):
+            return "the controller has not seen these tiers yet"
+        if tiers.phase not in ("Active", wanted_phase):
+            return f"{tiers.phase}: {tiers.message}" if tiers.message else tiers.phase
+        return not_enforced(seen)
 
-    if wait_for(target, name, settled, within_s) is None:
-        tell(f"not enforced everywhere within {within_s:.0f} s; see scalable-api tiers")
-        return WAIT_RAN_OUT
-    say(f"scalableapi/{name} tiers in force")
-    return DONE
+    def hopeless(seen: StoredObject) -> str:
+        tiers = seen.status.tiers
+        failed = observed(seen) and tiers.phase in ("RolledBack", "Rejected")
+        return f"{tiers.phase}: {tiers.message}" if failed else beyond_help(seen)
+
+    return wait(
+        target, name, "enforced" if wanted_phase == "Active" else "audited", lacking, within_s, hopeless=hopeless
+    )

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
-from pydantic import ValidationError
 
 from services.cli.errors import NOT_FOUND, CliError
 from services.cli.instance import refused
@@ -18,7 +17,7 @@ from services.cli.targets import kubectl
 from services.cli.targets.kubectl import KIND, Where
 from services.cli.targets.target import Before, Change, Happened, parsed
 from services.controller.backends.record import restored
-from services.schema.scalable_api import ScalableApi
+from services.schema.scalable_api import ScalableApi, ScalableApiSpec
 from services.schema.status import LastDecision, ObjectMetadata, StoredObject
 
 MANAGER: Final = "scalable-api"
@@ -61,33 +60,43 @@ class Cluster:
                     yield found
             time.sleep(AGAIN_S if deadline is None else max(0.0, min(AGAIN_S, deadline - time.monotonic())))
 
-    def in_force(self, wanted: ScalableApi) -> ScalableApi | None:
+    def in_force(self, wanted: ScalableApi) -> ScalableApiSpec | None:
         try:
-            found = self._of(wanted).object(wanted.metadata.name)
+            return self._of(wanted).object(wanted.metadata.name).spec
         except CliError as error:
             if error.exit_code == NOT_FOUND and not error.code:
                 return None
             raise
-        try:
-            body = {"apiVersion": found.api_version, "kind": found.kind, "spec": found.spec}
-            return ScalableApi.model_validate({**body, "metadata": wanted.metadata})
-        except ValidationError:
-            return None
 
-    def write(self, wanted: ScalableApi, raw: bytes, source: str, *, dry_run: bool) -> None:  # noqa: ARG002
-        words = ["apply", "--server-side", f"--field-manager={MANAGER}", "-f", "-"]
-        kubectl.ask(self._of(wanted).where, *words, *(["--dry-run=server"] if dry_run else []), stdin=raw)
+    def would(self, wanted: ScalableApi, raw: bytes) -> ScalableApiSpec:
+        """The API server's own answer: what another manager set is a conflict, or stays."""
+        answer = self._apply(wanted, raw, "--dry-run=server", "-o", "json")
+        return stored(json.loads(answer)).spec or wanted.spec
+
+    def write(self, wanted: ScalableApi, raw: bytes, source: str) -> None:  # noqa: ARG002
+        self._apply(wanted, raw)
+
+    def _apply(self, wanted: ScalableApi, raw: bytes, *more: str) -> bytes:
+        words = ["apply", "--server-side", f"--field-manager={MANAGER}", "-f", "-", *more]
+        return kubectl.ask(self._of(wanted).where, *words, stdin=raw)
 
     def taken(self, wanted: ScalableApi, found: StoredObject) -> bool:  # noqa: ARG002  # the API server has it at once
         return True
 
     def edit(self, found: StoredObject, change: Change) -> None:
-        name = found.metadata.name
-        body = json.loads(kubectl.ask(self.where, "get", f"{KIND}/{name}", "-o", "json"))
-        patch = [{"op": "test", "path": "/metadata/resourceVersion", "value": body["metadata"]["resourceVersion"]}]
-        patch += changed(body["spec"], change)
-        words = ["patch", KIND, name, "--type=json", f"--field-manager={MANAGER}", "-p", json.dumps(patch)]
-        kubectl.ask(self.where, *words)
+        """A patch, so that only what differs becomes ours; then `apply` owns it, or it would meet itself in a conflict."""
+        name = f"{KIND}/{found.metadata.name}"
+        body = json.loads(kubectl.ask(self.where, "get", name, "-o", "json"))
+        self._patch(name, body, changed(body, change))
+        after = json.loads(kubectl.ask(self.where, "get", name, "-o", "json", "--show-managed-fields"))
+        if owners := handed_over(after["metadata"].get("managedFields", [])):
+            self._patch(name, after, [{"op": "replace", "path": "/metadata/managedFields", "value": owners}])
+
+    def _patch(self, name: str, seen: Any, patch: list[dict[str, Any]]) -> None:
+        """If nobody has written it since it was `seen`."""
+        version = {"op": "test", "path": "/metadata/resourceVersion", "value": seen["metadata"]["resourceVersion"]}
+        words = ["--type=json", f"--field-manager={MANAGER}", "-p", json.dumps([version, *patch])]
+        kubectl.ask(self.where, "patch", name, *words)
 
     def tiers_before(self, found: StoredObject) -> Before:
         name = f"configmap/{found.metadata.name}-tiers"
@@ -119,12 +128,36 @@ def stored(body: Any) -> StoredObject:
     return parsed({**body, "metadata": metadata}, f"the operator, version {version}")
 
 
-def changed(spec: dict[str, Any], change: Change) -> list[dict[str, Any]]:
-    """JSON patch of the spec's members that differ after `change`: each whole, so that what it dropped is gone."""
-    after = copy.deepcopy(spec)
+def handed_over(owners: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    """The managedFields in which what our patches own belongs to our `apply`; None: there is nothing to hand over.
+
+    The API server keeps one manager's patches and applies apart, as if they were two people's.
+    """
+    ours = [o for o in owners if o["manager"] == MANAGER and not o.get("subresource")]
+    patched = next((o for o in ours if o["operation"] == "Update"), None)
+    if patched is None:
+        return None
+    applied: dict[str, Any] = next((o for o in ours if o["operation"] == "Apply"), {"fieldsV1": {}})
+    whole = {**patched, "operation": "Apply", "fieldsV1": united(applied["fieldsV1"], patched["fieldsV1"])}
+    return [o for o in owners if o not in (patched, applied)] + [whole]
+
+
+def united(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Both sets of fields; each is a tree of names."""
+    return {key: united(one.get(key, {}), other.get(key, {})) for key in {**one, **other}}
+
+
+def changed(body: dict[str, Any], change: Change) -> list[dict[str, Any]]:
+    """JSON patch of what differs after `change`: each member of the spec whole, so that what it dropped is gone."""
+    after = copy.deepcopy({"metadata": body["metadata"], "spec": body["spec"]})
     change(after)
-    gone = [{"op": "remove", "path": f"/spec/{key}"} for key in spec if key not in after]
-    return gone + [{"op": "add", "path": f"/spec/{key}", "value": v} for key, v in after.items() if spec.get(key) != v]
+    spec, wanted = body["spec"], after["spec"]
+    patch: list[dict[str, Any]] = [{"op": "remove", "path": f"/spec/{key}"} for key in spec if key not in wanted]
+    patch += [{"op": "add", "path": f"/spec/{key}", "value": v} for key, v in wanted.items() if spec.get(key) != v]
+    annotations = after["metadata"].get("annotations")
+    if annotations != body["metadata"].get("annotations"):
+        patch.append({"op": "add", "path": "/metadata/annotations", "value": annotations or {}})
+    return patch
 
 
 def happened(event: Any) -> Happened:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import stat
 import tempfile
 import time
@@ -13,21 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import yaml
-
 from services.cli import instance as instances
 from services.cli.errors import NOT_FOUND, REFUSED, CliError
 from services.cli.fleet import decisions
 from services.cli.instance import Instance, refused
 from services.cli.output import clean
+from services.cli.targets.manifest_text import rewritten
 from services.cli.targets.target import Before, Change, Happened, parsed
 from services.controller.backends.files import read_events
 from services.controller.backends.processes import tiers_file
 from services.controller.backends.record import restore
-from services.schema.scalable_api import ManifestError, ScalableApi, load_manifest
+from services.schema.documents import load
+from services.schema.scalable_api import MAX_BYTES, ManifestError, ScalableApi, ScalableApiSpec, load_manifest
 from services.schema.status import LastDecision, StoredObject
 
-COMMENT: Final = re.compile(r"(^|\s)#", re.MULTILINE)
 POLL_S: Final = 0.2
 """The controller writes at most once a second; nobody waits longer than this for it."""
 
@@ -63,20 +61,23 @@ class Local:
                 found = latest
                 yield found
 
-    def in_force(self, wanted: ScalableApi) -> ScalableApi | None:
+    def in_force(self, wanted: ScalableApi) -> ScalableApiSpec | None:
         name = wanted.metadata.name
         if name != self.instance.name:
             why = f"the running instance is {self.instance.name!r}, the file's metadata.name is {clean(name)!r}"
             raise refused("one instance runs one ScalableApi", why, f"name it {self.instance.name}, or start another")
         try:
-            return load_manifest(Path(self.instance.manifest).read_bytes())
+            return load_manifest(Path(self.instance.manifest).read_bytes()).spec
         except (OSError, ManifestError):
             return None
 
-    def write(self, wanted: ScalableApi, raw: bytes, source: str, *, dry_run: bool) -> None:  # noqa: ARG002
+    def would(self, wanted: ScalableApi, raw: bytes) -> ScalableApiSpec:  # noqa: ARG002
+        return wanted.spec
+
+    def write(self, wanted: ScalableApi, raw: bytes, source: str) -> None:  # noqa: ARG002
         target, path = Path(self.instance.manifest), Path(source)
         same = target.exists() and source != "-" and path.resolve() == target.resolve()
-        if not (dry_run or same):
+        if not same:
             replace(target, raw)
 
     def taken(self, wanted: ScalableApi, found: StoredObject) -> bool:
@@ -106,22 +107,23 @@ class Local:
 
 
 def edited(path: Path, change: Change) -> bytes:
-    """The file after `change`. A YAML writer knows no comments, so a file that has some is the user's to edit."""
+    """The file after `change`."""
     try:
-        text = path.read_text()
+        raw = path.read_bytes()
     except OSError as error:
         raise CliError("", f"{path} cannot be read", error.strerror or str(error), exit_code=REFUSED) from None
-    if COMMENT.search(text):
-        why = f"{path} has comments, which writing it anew would lose"
-        raise refused("the manifest is yours to edit", why, "change it in an editor; the instance follows the file")
     try:
-        load_manifest(text.encode())
+        load_manifest(raw)
     except ManifestError as error:
         raise refused("the manifest is not valid as it is", clean(error.faults[0]), f"put {path} right") from None
-    body = yaml.safe_load(text)
-    change(body["spec"])
-    dumped: str = yaml.safe_dump(body, sort_keys=False, allow_unicode=True)
-    return dumped.encode()
+    body = load(raw, max_bytes=MAX_BYTES).value
+    change(body)
+    try:
+        return rewritten(raw.decode(), body).encode()
+    except ValueError as error:
+        raise refused(
+            f"{path} is yours to edit", str(error), "change it in an editor; the instance follows it"
+        ) from None
 
 
 def replace(target: Path, raw: bytes) -> None:

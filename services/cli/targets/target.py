@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from services.cli.errors import NOT_FOUND, UNREACHABLE, USAGE, CliError
 from services.cli.output import clean
-from services.schema.scalable_api import ScalableApi
+from services.schema.scalable_api import ScalableApi, ScalableApiSpec
 from services.schema.status import LastDecision, StoredObject, TierHistory
 from services.schema.tiers import TiersDocument
 
@@ -56,12 +56,16 @@ class Target(Protocol):
         """Now and with each change, of one or of all; ends when the time is up or the instance has ended."""
         ...
 
-    def in_force(self, wanted: ScalableApi) -> ScalableApi | None:
-        """The manifest that `wanted` would replace; None when there is none that can be read."""
+    def in_force(self, wanted: ScalableApi) -> ScalableApiSpec | None:
+        """The spec that `wanted` would replace; None when there is none that can be read."""
         ...
 
-    def write(self, wanted: ScalableApi, raw: bytes, source: str, *, dry_run: bool) -> None:
-        """Puts the manifest in place; with `dry_run` only what the place itself would say against it."""
+    def would(self, wanted: ScalableApi, raw: bytes) -> ScalableApiSpec:
+        """What would be in force after `write`; raises what the place says against it. Nothing is changed."""
+        ...
+
+    def write(self, wanted: ScalableApi, raw: bytes, source: str) -> None:
+        """Puts the manifest in place."""
         ...
 
     def taken(self, wanted: ScalableApi, found: StoredObject) -> bool:
@@ -69,7 +73,7 @@ class Target(Protocol):
         ...
 
     def edit(self, found: StoredObject, change: Change) -> None:
-        """Has `change` alter the spec as it was written, and puts it back; refused if somebody else did meanwhile."""
+        """Has `change` alter spec and annotations as they were written, and puts them back; refused if somebody else did meanwhile."""
         ...
 
     def tiers_before(self, found: StoredObject) -> Before:

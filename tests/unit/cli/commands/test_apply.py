@@ -35,7 +35,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_it_shows_and_writes_the_difference(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The lines that change are shown, the instance's manifest is replaced, its mode kept, no temporary file left."""
     (home / "m.yaml").chmod(0o640)
-    assert apply.run(Where(), home / "new.yaml", dry_run=False, wait=False, timeout_s=0) == DONE
+    assert apply.run(Where(), home / "new.yaml", dry_run=False, within_s=None) == DONE
     shown = capsys.readouterr().out
     assert "-  maxReplicas: 4" in shown
     assert "+  maxReplicas: 8" in shown
@@ -46,9 +46,9 @@ def test_it_shows_and_writes_the_difference(home: Path, capsys: pytest.CaptureFi
 
 def test_dry_run_and_no_change_write_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--dry-run shows and leaves; an equal spec says unchanged."""
-    apply.run(Where(), home / "new.yaml", dry_run=True, wait=False, timeout_s=0)
+    apply.run(Where(), home / "new.yaml", dry_run=True, within_s=None)
     assert (home / "m.yaml").read_text() == MANIFEST
-    apply.run(Where(), home / "m.yaml", dry_run=False, wait=True, timeout_s=0)
+    apply.run(Where(), home / "m.yaml", dry_run=False, within_s=0)
     assert capsys.readouterr().out.endswith("unchanged\n")
 
 
@@ -57,7 +57,7 @@ def test_e106_names_line_path_and_the_nearest_name(home: Path) -> None:
     bad = MANIFEST.replace("minReplicas: 2", "minReplica: 2").replace("maxReplicas: 4", "maxReplicas: many")
     (home / "bad.yaml").write_text(bad)
     with pytest.raises(CliError) as failed:
-        apply.run(Where(), home / "bad.yaml", dry_run=False, wait=False, timeout_s=0)
+        apply.run(Where(), home / "bad.yaml", dry_run=False, within_s=None)
     assert (failed.value.code, failed.value.exit_code) == ("E106", REFUSED)
     assert "line 6" in failed.value.why
     assert "'minReplicas'" in failed.value.why
@@ -82,13 +82,13 @@ def test_another_name_is_refused(home: Path) -> None:
     """One instance runs one object: a manifest of another name is refused with both names."""
     (home / "other.yaml").write_text(MANIFEST.replace("shop", "store"))
     with pytest.raises(CliError, match="one instance") as failed:
-        apply.run(Where(), home / "other.yaml", dry_run=False, wait=False, timeout_s=0)
+        apply.run(Where(), home / "other.yaml", dry_run=False, within_s=None)
     assert failed.value.exit_code == REFUSED
 
 
 def test_wait_runs_out(home: Path) -> None:
     """--wait ends with 6 when the controller has not taken it over in time."""
-    assert apply.run(Where(), home / "new.yaml", dry_run=False, wait=True, timeout_s=0.01) == WAIT_RAN_OUT
+    assert apply.run(Where(), home / "new.yaml", dry_run=False, within_s=0.01) == WAIT_RAN_OUT
 
 
 def test_a_link_stays_a_link(home: Path) -> None:
@@ -96,6 +96,6 @@ def test_a_link_stays_a_link(home: Path) -> None:
     (home / "real.yaml").write_text(MANIFEST)
     (home / "m.yaml").unlink()
     (home / "m.yaml").symlink_to(home / "real.yaml")
-    apply.run(Where(), home / "new.yaml", dry_run=False, wait=False, timeout_s=0)
+    apply.run(Where(), home / "new.yaml", dry_run=False, within_s=None)
     assert (home / "m.yaml").is_symlink()
     assert "maxReplicas: 8" in (home / "real.yaml").read_text()

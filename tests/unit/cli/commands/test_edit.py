@@ -40,13 +40,36 @@ def test_pause_and_resume(target: Local) -> None:
     assert spec_of(target)["paused"] == {"scaleUp": False, "tiers": True}
 
 
-def test_comments_are_not_lost(target: Local) -> None:
-    """A manifest with comments is refused with its path, and stays as it is."""
+def test_comments_stay(target: Local) -> None:
+    """A manifest with comments is edited around them, and keeps its mode."""
     path = Path(target.instance.manifest)
-    path.write_text(text := MANIFEST + "# mine\n")
+    path.write_text(MANIFEST + "# mine\n")
+    path.chmod(0o640)
+    edit.pause(target, "up", None, on=True)
+    assert path.read_text() == MANIFEST + "  paused: {scaleUp: true}\n# mine\n"
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_layout_that_cannot_be_edited_is_refused(target: Local) -> None:
+    """With the file's name, and the file stays as it is."""
+    path = Path(target.instance.manifest)
+    path.write_text(text := MANIFEST.replace("  - {name: api", "  -\n    name: gateway\n  - {name: api"))
     with pytest.raises(CliError, match="yours to edit") as failed:
-        edit.pause(target, "up", None, on=True)
-    assert (failed.value.exit_code, str(path) in failed.value.why, path.read_text()) == (REFUSED, True, text)
+        target.edit(target.objects()[0], lambda body: body["spec"]["components"].pop(0))
+    assert (failed.value.exit_code, str(path) in failed.value.what, path.read_text()) == (REFUSED, True, text)
+
+
+def test_a_reason_is_kept_while_something_is_paused(target: Local) -> None:
+    """It is an annotation of the object, and gone with the last pause."""
+
+    def annotations() -> object:
+        return yaml.safe_load(Path(target.instance.manifest).read_text())["metadata"].get("annotations")
+
+    edit.pause(target, "up,down", None, on=True, reason="sale: no moves")
+    edit.pause(target, "up", None, on=False)
+    assert annotations() == {edit.REASON: "sale: no moves"}
+    edit.pause(target, "up,down", None, on=False)
+    assert annotations() == {}
 
 
 def test_what_would_be_invalid_is_refused(target: Local) -> None:

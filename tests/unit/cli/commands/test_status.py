@@ -104,7 +104,7 @@ def test_the_screen_tells_all(
     conditions.
     """
     running(tmp_path, stored(), monkeypatch)
-    assert status.run_status(choose(Where()), Format.table, None, verbose=False, wait=False, timeout_s=0) == DONE
+    assert status.run_status(choose(Where()), Format.table, None, verbose=False, within_s=None) == DONE
     shown = capsys.readouterr().out
     for part in (
         "Ready",
@@ -122,10 +122,8 @@ def test_the_screen_tells_all(
 def test_exit_1_while_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not Ready is a negative answer; --wait that runs out is 6."""
     running(tmp_path, stored(conditions=[]), monkeypatch)
-    assert status.run_status(choose(Where()), Format.json, None, verbose=False, wait=False, timeout_s=0) == FAILED
-    assert (
-        status.run_status(choose(Where()), Format.table, None, verbose=True, wait=True, timeout_s=0.01) == WAIT_RAN_OUT
-    )
+    assert status.run_status(choose(Where()), Format.json, None, verbose=False, within_s=None) == FAILED
+    assert status.run_status(choose(Where()), Format.table, None, verbose=True, within_s=0.01) == WAIT_RAN_OUT
 
 
 def test_get_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,7 +143,7 @@ def test_json_is_the_status(
 ) -> None:
     """-o json of status holds the whole status under its envelope."""
     running(tmp_path, stored(), monkeypatch)
-    status.run_status(choose(Where()), Format.json, None, verbose=False, wait=False, timeout_s=0)
+    status.run_status(choose(Where()), Format.json, None, verbose=False, within_s=None)
     found = json.loads(capsys.readouterr().out)
     assert (found["kind"], found["data"]["status"]["circuits"]["open"]) == ("StatusReport", 1)
 
