@@ -183,6 +183,7 @@ def _api_server_flags(plane: ControlPlane, port: int, etcd: str) -> list[str]:
         f"--service-account-key-file={key}",
         f"--service-account-signing-key-file={key}",
         f"--token-auth-file={plane.folder / 'tokens.csv'}",
+        "--kubelet-preferred-address-types=InternalIP,Hostname",  # a node's name is in no DNS
         "--authorization-mode=RBAC",
         f"--audit-policy-file={plane.folder / 'audit-policy.yaml'}",
         f"--audit-log-path={plane.audit_log}",

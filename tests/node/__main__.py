@@ -1,5 +1,5 @@
 """`python -m tests.node [COMMAND…]`: a command (else your shell) on a real node, with kubectl and helm on PATH and KUBECONFIG set; no
-trace of it afterwards. Images: `load FILE` of a docker archive.
+trace of it afterwards. `ctr images import FILE` loads a docker archive.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import subprocess
 import sys
 import time
 
-from tests.node import binaries
-from tests.node.node import node, settings
+from tests.node import binaries, settings
+from tests.node.node import node
 
 
 def main() -> int:

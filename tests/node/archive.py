@@ -24,8 +24,7 @@ def pack(root: Path, name: str, out: Path, **config: Any) -> None:
     """Writes `root` to `out` as the image `name`; `config` is OCI's: Entrypoint, Cmd, Env, User, …"""
     with tempfile.NamedTemporaryFile(suffix=".tar", dir=out.parent) as layer:
         subprocess.run(["tar", "-C", root, "--numeric-owner", "-cf", layer.name, "."], check=True)
-        with open(layer.name, "rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        digest = hashlib.file_digest(layer, "sha256").hexdigest()
         described = json.dumps(_description(digest, config)).encode()
         described_as = f"{hashlib.sha256(described).hexdigest()}.json"
         manifest = [{"Config": described_as, "RepoTags": [name], "Layers": [f"{digest}/layer.tar"]}]

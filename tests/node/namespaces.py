@@ -66,9 +66,13 @@ def processes(logs: Path) -> Iterator[list[str]]:
     try:
         _held(holder, log)
         first = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()[0]
-        yield ["nsenter", f"--target={first}", "--pid", "--mount", "--"]
+        try:
+            yield ["nsenter", f"--target={first}", "--pid", "--mount", "--"]
+        finally:
+            os.kill(int(first), signal.SIGKILL)  # unshare, its parent, ends when the kernel has ended all the others
+            holder.wait(30)
     finally:
-        end(holder, signal.SIGKILL, 10)  # and with it, by --kill-child, all of them
+        end(holder, signal.SIGKILL, 10)
 
 
 def _held(holder: subprocess.Popen[bytes], log: Path) -> None:

@@ -83,12 +83,13 @@ def node(programs: Mapping[str, Path]) -> Iterator[Node]:
         _until(lambda: _answers(state), containerd, state)
         _pause(programs["pause"], made)
         kubelet = start("kubelet", *inside, *_kubelet(programs["kubelet"], made))
-        start(
+        proxy = start(
             "kube-proxy", programs["kube-proxy"], f"--config={state / 'kube-proxy.yaml'}", f"--hostname-override={NAME}"
         )
         start("coredns", programs["coredns"], "-conf", state / "Corefile")
         with plane.client() as client:
             _until(lambda: _ready(client), kubelet, state)
+            _until(_translates, proxy, state)
             _volumes(client, state)
         yield made
 
@@ -141,6 +142,11 @@ def _ready(client: Client) -> bool:
     answer = client.ask("GET", f"/api/v1/nodes/{NAME}")
     conditions: list[dict[str, Any]] = answer.json()["status"].get("conditions", []) if answer.is_success else []
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def _translates() -> bool:
+    """kube-proxy has written its first rules."""
+    return httpx.get("http://127.0.0.1:10256/healthz", trust_env=False).is_success
 
 
 def _pause(program: Path, made: Node) -> None:
