@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.binaries import MissingNeedError
-from tests.node import archive, binaries, node
+from tests.node import archive, binaries, node, stores
 from tests.node.node import Node
 
 Kubectl = Callable[..., str]
@@ -28,8 +28,7 @@ def programs(pytestconfig: pytest.Config) -> dict[str, Path]:
     try:
         with capture.global_and_fixture_disabled():
             node.install()
-            if shutil.which("busybox") is None:
-                node.require("busybox-static")
+            stores.busybox()
             return binaries.programs()
     except MissingNeedError as missing:
         pytest.skip(str(missing))
@@ -52,7 +51,7 @@ def running(programs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
 def busybox(folder: Path) -> Path:
     root = folder / "root"
     (root / "bin").mkdir(parents=True)
-    shutil.copy(shutil.which("busybox") or "", root / "bin" / "busybox")
+    shutil.copy(stores.busybox(), root / "bin" / "busybox")
     for name in ("sh", "httpd", "wget", "nslookup", "id", "cat", "sleep", "hostname", "mkdir"):
         (root / "bin" / name).symlink_to("busybox")
     archive.pack(root, BUSYBOX, folder / "busybox.tar", Cmd=["sh"])

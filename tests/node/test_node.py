@@ -33,7 +33,12 @@ WEB = "mkdir -p /data/www && hostname > /data/www/name && exec httpd -f -p 8080 
 @pytest.fixture(scope="module")
 def web(kubectl: Kubectl) -> None:
     """Two web servers with a disk, behind a Service with a port on the node, in a restricted namespace."""
-    container: dict[str, Any] = {"name": "web", "image": BUSYBOX, "command": ["sh", "-c", WEB], "securityContext": RESTRICTED}
+    container: dict[str, Any] = {
+        "name": "web",
+        "image": BUSYBOX,
+        "command": ["sh", "-c", WEB],
+        "securityContext": RESTRICTED,
+    }
     container |= {"readinessProbe": {"httpGet": {"path": "/name", "port": 8080}, "periodSeconds": 1}}
     container |= {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
