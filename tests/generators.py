@@ -3,6 +3,7 @@
 `routes`: `services/core/routes.py`, the gateway's table of route templates, from the api's OpenAPI document.
 `schema`: `db/schema.sql`, from a Postgres of its own that ran every migration.
 `crd`: `manifests/crds/scalableapis.yaml`, from the models of `services/schema`. `reference`: docs/reference/scalableapi.md, of the same.
+`charts`, `base`: tests/chart_generators.py.
 `rbac`: manifests/rbac/, from operator.md §8's table in scalable_operator/resources/rbac.py.
 `golden`, by name only: the schema of this release as later ones are held against (tests/harness/crd_compat.py).
 """
@@ -21,6 +22,7 @@ import yaml
 
 from scalable_operator.resources import rbac as rights
 from services.runtime.schema_dump import dump_schema
+from tests import chart_generators
 from tests.harness.crd_compat import GOLDEN, bare
 from tests.reference import render_reference
 
@@ -176,6 +178,8 @@ GENERATORS: Mapping[str, Callable[[], Mapping[str, str]]] = {
     "crd": crd,
     "reference": reference,
     "rbac": rbac,
+    "charts": chart_generators.charts,
+    "base": chart_generators.base,
     "schema": schema,
 }
 NEED_A_SERVER: Final = frozenset({"schema"})

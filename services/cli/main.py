@@ -223,6 +223,20 @@ def version(output: Output = Format.table) -> None:
     end(run(output))
 
 
+@app.command(hidden=True)
+def bootstrap(
+    *,
+    secret: Annotated[str | None, typer.Option(help="Make this Secret of keys if it is absent.")] = None,
+    control_secret: Annotated[str | None, typer.Option(help="Make this Secret of the control token.")] = None,
+    dev_postgres: Annotated[str, typer.Option(help="Host of the chart's Postgres.")] = "postgres",
+    dev_redis: Annotated[str, typer.Option(help="Host of the chart's Valkey.")] = "valkey",
+) -> None:
+    """The chart's hook: the installation's Secrets, where they are absent."""
+    from services.cli.commands.bootstrap import run
+
+    end(run(secret, control_secret, dev_postgres, dev_redis))
+
+
 @keys_app.command("create")
 def keys_create(
     name: Annotated[str | None, typer.Option(help="A name to know it by.")] = None,

@@ -354,13 +354,7 @@ def load(kind: type[S], environ: Mapping[str, str]) -> S:
 
 def collect(environ: Mapping[str, str]) -> dict[str, str]:
     """Setting name → value by the three spellings; an empty `NAME` counts as unset, as in every shell script."""
-    found: dict[str, str] = {}
-    for prefix in ("", "SCALABLE_"):
-        for name in KNOWN:
-            if path := environ.get(f"{prefix}{name}_FILE"):
-                found[name] = _read(f"{prefix}{name}_FILE", path)
-            if value := environ.get(prefix + name):
-                found[name] = value
+    found = {name: value for name in KNOWN if (value := setting(name, environ)) is not None}
     for name in environ:
         bare = name.removeprefix("SCALABLE_")
         if bare != name and bare not in KNOWN and bare.removesuffix("_FILE") not in KNOWN:
@@ -368,6 +362,16 @@ def collect(environ: Mapping[str, str]) -> dict[str, str]:
                 f"{name}: no setting has this name; see `scalable-api settings` or contract.md section 7"
             )
     return found
+
+
+def setting(name: str, environ: Mapping[str, str]) -> str | None:
+    """One setting's value, None where it is unset: `NAME_FILE`, over it `NAME`, over both the same with `SCALABLE_`."""
+    for prefix in ("SCALABLE_", ""):
+        if value := environ.get(prefix + name):
+            return value
+        if path := environ.get(f"{prefix}{name}_FILE"):
+            return _read(f"{prefix}{name}_FILE", path)
+    return None
 
 
 def retired(environ: Mapping[str, str]) -> list[str]:

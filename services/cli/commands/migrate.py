@@ -12,6 +12,7 @@ from services.cli.errors import DONE, FAILED, CliError
 from services.cli.output import Format, clean, emit, say, table, tell
 from services.runtime import migrate
 from services.runtime.migrations import MigrationError
+from services.runtime.settings import SettingsError, setting
 
 T = TypeVar("T")
 
@@ -20,9 +21,17 @@ def target(given: str | None) -> str:
     """The owner's DSN: the flag, the environment, else the running instance's own."""
     if given:
         return given
-    if dsn := os.environ.get("SCALABLE_DATABASE_URL") or os.environ.get("DATABASE_URL"):
+    if dsn := _setting("DATABASE_URL"):
         return dsn
     return instances.current().owner_dsn
+
+
+def _setting(name: str) -> str | None:
+    """By all its spellings: on Kubernetes secrets are files."""
+    try:
+        return setting(name, os.environ)
+    except SettingsError as error:
+        raise CliError("E110", f"{name} cannot be read", clean(error), "put the path or its file right") from None
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
@@ -38,8 +47,8 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 def up(form: Format, dsn: str, wait_s: float) -> int:
     """Pending migrations, grants, and the first admin where there is none."""
     report = _run(migrate.up(dsn, wait_s=wait_s))
-    email = os.environ.get("ADMIN_EMAIL") or "admin@example.com"
-    password = _run(migrate.first_admin(dsn, email, os.environ.get("ADMIN_PASSWORD")))
+    email = _setting("ADMIN_EMAIL") or "admin@example.com"
+    password = _run(migrate.first_admin(dsn, email, _setting("ADMIN_PASSWORD")))
     if form in (Format.json, Format.yaml):
         emit(form, "MigrateReport", {"ran": list(report.ran), "version": report.version})
     else:

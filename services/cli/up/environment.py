@@ -36,9 +36,13 @@ def secrets_of(path: Path) -> Secrets:
     """Those of an earlier start, else new ones, written 0600."""
     if path.exists():
         return Secrets(**json.loads(path.read_text()))
-    made = Secrets(secrets.token_urlsafe(32), _base64(), f"1:{_base64()}")
+    made = fresh_secrets()
     write_private(path, json.dumps(asdict(made)) + "\n")
     return made
+
+
+def fresh_secrets() -> Secrets:
+    return Secrets(secrets.token_urlsafe(32), _base64(), f"1:{_base64()}")
 
 
 def _base64() -> str:
