@@ -172,12 +172,16 @@ spec:
           kubernetes.io/metadata.name: {{ .root.Values.operator.namespace }}
       podSelector:
         matchLabels:
-          app.kubernetes.io/name: scalable-api-operator
+          app.kubernetes.io/component: operator
     - podSelector:
         matchLabels:
           {{- include "scalable-api.componentSelector" (dict "root" .root "component" "api") | nindent 10 }}
+    {{- with .root.Values.networkPolicy.scrapeFrom }}
+    {{- toYaml . | nindent 4 }}
+    {{- else }}
     {{- if .root.Values.monitoring.enabled }}
-    {{- toYaml (default (list (dict "namespaceSelector" dict)) .root.Values.networkPolicy.scrapeFrom) | nindent 4 }}
+    - namespaceSelector: {}
+    {{- end }}
     {{- end }}
 {{- end }}
 {{- end }}

@@ -26,6 +26,18 @@ def test_which_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert migrate.target("flag") == "flag"
 
 
+def test_secrets_may_be_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Kubernetes: DATABASE_URL_FILE; a path that cannot be read is E110 and names the variable."""
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    (tmp_path / "url").write_text("from a file\n")
+    monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "url"))
+    assert migrate.target(None) == "from a file"
+    monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "nothing"))
+    with pytest.raises(CliError, match="DATABASE_URL cannot be read") as failed:
+        migrate.target(None)
+    assert (failed.value.code, "DATABASE_URL_FILE=" in failed.value.why) == ("E110", True)
+
+
 def test_e110_and_e108(monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that is not there: E110, exit 5. One this version does not know: E108."""
     with pytest.raises(CliError) as failed:
