@@ -206,7 +206,7 @@ def _differs(leaf: Value, top: Value, by_path: Mapping[Path, Value]) -> bool:
 
 
 def _row(leaf: Value) -> str:
-    cells = (f"`{leaf.name}`", leaf.words.sentence, _code(_flow(leaf.default)), _code(leaf.words.example or ""))
+    cells = (f"`{leaf.name}`", leaf.words.sentence, _code(flow(leaf.default)), _code(leaf.words.example or ""))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 
@@ -214,6 +214,6 @@ def _code(text: str) -> str:
     return f"`{text}`" if text else ""
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).strip()
     return text.removesuffix("\n...")

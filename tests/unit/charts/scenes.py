@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pytest
@@ -16,10 +16,8 @@ GENERATED_BELOW: Final = "subchart"
 """The values file that is given to the chart by a parent chart."""
 
 
-def each(test: Callable[..., Any]) -> Callable[..., Any]:
-    """Runs a test on every values file: its arguments chart, name, rendered."""
-    ids = [f"{chart}:{name}" for chart, name in SCENES]
-    return pytest.mark.parametrize(("chart", "name"), SCENES, ids=ids)(test)
+each = pytest.mark.parametrize(("chart", "name"), SCENES, ids=[f"{chart}:{name}" for chart, name in SCENES])
+"""Runs a test on every values file."""
 
 
 def values(chart: str, name: str) -> helm.Object:

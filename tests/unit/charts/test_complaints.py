@@ -100,7 +100,7 @@ def test_two_security_contexts(chart: str, below: tuple[str, ...], deployment: s
 @workloads
 def test_placement_and_extras(chart: str, below: tuple[str, ...], deployment: str) -> None:
     """Volumes, mounts, where it may run, labels and annotations of the pod: each value arrives, and no label of the selector moves."""
-    own = {
+    own: dict[str, Any] = {
         "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
         "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/ca", "readOnly": True}],
         "nodeSelector": {"disk": "fast"},
