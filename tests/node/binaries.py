@@ -35,6 +35,10 @@ def programs() -> dict[str, Path]:
     return binaries.programs(MINOR) | ours[0] | ours[1] | ours[2]
 
 
+def kubectl() -> Path:
+    return binaries.programs(MINOR)["kubectl"]
+
+
 def helm(major: str) -> Path:
     """Helm of that major: `3`, `4`."""
     return binaries.built(HELMS[major])["helm"]
