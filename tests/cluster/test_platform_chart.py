@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -73,9 +72,7 @@ def _without_account(spec: Object) -> Object:
 
 
 @pytest.fixture
-def account(
-    client: Client, namespace: str, plane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Cluster]:
+def account(client: Client, namespace: str, plane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     """The bootstrap pod's: the ServiceAccount, Role and binding that the chart's hook brings, and what the kubelet mounts of them."""
     for thing in made_in(namespace, "dev").templates["bootstrap-rbac.yaml"]:
         apply(client, thing, namespace)
@@ -86,7 +83,7 @@ def account(
     shutil.copy(plane.authority, tmp_path / "ca.crt")
     cluster = Cluster(plane.url, tmp_path)
     monkeypatch.setattr(bootstrap, "in_cluster", lambda: cluster)
-    yield cluster
+    return cluster
 
 
 def flags(namespace: str) -> dict[str, str]:
@@ -149,7 +146,7 @@ async def test_the_hook_may_read_nothing_else(client: Client, namespace: str, ac
     async with account.client() as http:
         asked = [http.get(f"{path}/other"), http.get(path), http.delete(f"{path}/{flags(namespace)['secret']}")]
         assert [(await question).status_code for question in asked] == [403, 403, 403]
-    with pytest.raises(SourceError, match='403.*"other"'):
+    with pytest.raises(SourceError, match=r'403.*"other"'):
         await bootstrap.make(account, {"other": {"x": "z"}})
 
 

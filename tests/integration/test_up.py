@@ -11,6 +11,7 @@ import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -158,7 +159,7 @@ async def test_edits_leave_the_manifest_s_comments(home: Home) -> None:
             done = await home.command(*words)
             assert (done.returncode, done.stderr) == (0, "")
             assert comments(manifest) == before
-            spec = yaml.safe_load(manifest.read_text())["spec"]
+            spec = spec_of(manifest)
             assert {name: spec[name] for name in fields} == fields
 
         async def three() -> bool:
@@ -171,6 +172,10 @@ async def test_edits_leave_the_manifest_s_comments(home: Home) -> None:
             assert (await http.get("/api/v1/status")).headers["x-ratelimit-limit"] == limit
             assert comments(manifest) == before
         assert await interrupted(running) == 0
+
+
+def spec_of(manifest: Path) -> Any:
+    return yaml.safe_load(manifest.read_text())["spec"]
 
 
 def comments(path: Path) -> list[str]:
