@@ -189,6 +189,9 @@ spec:
 {{- define "scalable-api.deployment" -}}
 {{- $facts := include "scalable-api.facts" . | fromYaml -}}
 {{- $values := index .root.Values .component -}}
+{{- if gt (int $values.scaling.minReplicas) (int $values.scaling.maxReplicas) }}
+{{- fail (printf "%s.scaling: minReplicas %v is more than maxReplicas %v" .component $values.scaling.minReplicas $values.scaling.maxReplicas) }}
+{{- end }}
 {{- $grace := int $values.terminationGracePeriodSeconds -}}
 {{- $drain := add 10 (default 5 .root.Values.config.DRAIN_DELAY_SECONDS) (default 30 .root.Values.config.DRAIN_SECONDS) -}}
 {{- if le $grace (int $drain) }}
@@ -213,22 +216,23 @@ spec:
   template:
     metadata:
       labels:
-        {{- include "scalable-api.podLabels" . | nindent 8 }}
-        scalableapi.io/component: {{ .component }}
-        {{- with $values.podLabels }}
-        {{- toYaml . | nindent 8 }}
-        {{- end }}
+        {{- $labels := dict "scalableapi.io/component" .component }}
+        {{- include "scalable-api.podLabels" (dict "root" .root "component" .component "more" (merge $labels $values.podLabels)) | nindent 8 }}
       annotations:
-        kubectl.kubernetes.io/default-container: {{ .component }}
-        scalableapi.io/config: {{ toJson .root.Values.config | sha256sum | trunc 16 }}
-        {{- if and (or $facts.role $facts.redis) (or .root.Values.postgres.url .root.Values.redis.url) }}
-        scalableapi.io/stores: {{ printf "%s %s" .root.Values.postgres.url .root.Values.redis.url | sha256sum | trunc 16 }}
-        {{- end }}
-        {{- with $values.podAnnotations }}
-        {{- toYaml . | nindent 8 }}
-        {{- end }}
+        {{- include "scalable-api.podAnnotations" (dict "root" .root "component" .component "facts" $facts "more" $values.podAnnotations) | nindent 8 }}
     spec:
       {{- include "scalable-api.podSpec" (dict "root" .root "component" .component "facts" $facts "values" $values) | nindent 6 }}
+{{- end }}
+
+{{/* And (facts, more): a pod reads settings and URLs once, so it is replaced when they change. */}}
+{{- define "scalable-api.podAnnotations" -}}
+{{- $own := dict "kubectl.kubernetes.io/default-container" .component -}}
+{{- $_ := set $own "scalableapi.io/config" (toJson .root.Values.config | sha256sum | trunc 16) -}}
+{{- $urls := printf "%s %s" .root.Values.postgres.url .root.Values.redis.url -}}
+{{- if and .facts.redis (ne $urls " ") -}}
+{{- $_ := set $own "scalableapi.io/stores" ($urls | sha256sum | trunc 16) -}}
+{{- end -}}
+{{- merge $own .more | toYaml -}}
 {{- end }}
 
 {{/* And (facts, values): shared with nothing, split off for its length. */}}

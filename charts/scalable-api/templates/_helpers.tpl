@@ -23,25 +23,16 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
-{{/* (root) */}}
+{{/* (root) global.commonLabels add to the chart's own labels, and replace none. */}}
 {{- define "scalable-api.labels" -}}
-{{ include "scalable-api.selector" . }}
-{{ include "scalable-api.releaseLabels" . }}
+{{- $release := include "scalable-api.releaseLabels" . | fromYaml -}}
+{{- merge (include "scalable-api.selector" . | fromYaml) $release .Values.global.commonLabels | toYaml -}}
 {{- end }}
 
 {{/* (root, component) */}}
 {{- define "scalable-api.componentLabels" -}}
-{{ include "scalable-api.componentSelector" . }}
-{{ include "scalable-api.releaseLabels" .root }}
-{{- end }}
-
-{{/* (root, component) What a pod carries: nothing that a new version of the chart alone would change. */}}
-{{- define "scalable-api.podLabels" -}}
-{{ include "scalable-api.componentSelector" . }}
-app.kubernetes.io/part-of: scalable-api
-{{- with .root.Values.global.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $release := include "scalable-api.releaseLabels" .root | fromYaml -}}
+{{- merge (include "scalable-api.componentSelector" . | fromYaml) $release .root.Values.global.commonLabels | toYaml -}}
 {{- end }}
 
 {{- define "scalable-api.releaseLabels" -}}
@@ -49,9 +40,13 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: scalable-api
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.global.commonLabels }}
-{{ toYaml . }}
 {{- end }}
+
+{{/* (root, component, more) What a pod carries: nothing that a new version of the chart alone would change. */}}
+{{- define "scalable-api.podLabels" -}}
+{{- $own := include "scalable-api.componentSelector" . | fromYaml -}}
+{{- $_ := set $own "app.kubernetes.io/part-of" "scalable-api" -}}
+{{- merge $own (default dict .more) .root.Values.global.commonLabels | toYaml -}}
 {{- end }}
 
 {{/* (root, image) `ref` wins, a digest beats a tag, global.imageRegistry beats the image's own. */}}
@@ -143,10 +138,8 @@ secret:
 name: {{ include "scalable-api.fullname" .root }}
 namespace: {{ include "scalable-api.namespace" .root }}
 labels:
-  {{- include "scalable-api.labels" .root | nindent 2 }}
-  {{- with merge (dict) (default dict .labels) .root.Values.monitoring.labels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- $own := include "scalable-api.labels" .root | fromYaml }}
+  {{- merge $own (default dict .labels) .root.Values.monitoring.labels | toYaml | nindent 2 }}
 {{- end }}
 
 {{- define "scalable-api.monitorNamespaces" -}}
