@@ -5,6 +5,7 @@
 `crd`: `manifests/crds/scalableapis.yaml`, from the models of `services/schema`. `reference`: docs/reference/scalableapi.md, of the same.
 `charts`, `base`: tests/chart_generators.py.
 `rbac`: manifests/rbac/, from operator.md §8's table in scalable_operator/resources/rbac.py.
+`grafana`: deploy/grafana/*.json, from dashboards.yaml beside them.
 `golden`, by name only: the schema of this release as later ones are held against (tests/harness/crd_compat.py).
 """
 
@@ -22,7 +23,7 @@ import yaml
 
 from scalable_operator.resources import rbac as rights
 from services.runtime.schema_dump import dump_schema
-from tests import chart_generators
+from tests import chart_generators, dashboards
 from tests.harness.crd_compat import GOLDEN, bare
 from tests.reference import render_reference
 
@@ -178,6 +179,7 @@ GENERATORS: Mapping[str, Callable[[], Mapping[str, str]]] = {
     "crd": crd,
     "reference": reference,
     "rbac": rbac,
+    "grafana": dashboards.render,
     "charts": chart_generators.charts,
     "base": chart_generators.base,
     "schema": schema,

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.load.bench.packages import PROMETHEUS, install_missing
+
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
@@ -65,10 +67,12 @@ def pytest(stage: str, *argv: str) -> Result:
 
 
 def unit(extra: list[str]) -> Result:
+    install_missing((PROMETHEUS,))
     return pytest("unit", "tests/unit", "-n", "2", "--cov", "--cov-report=term:skip-covered", *extra)
 
 
 def integration(extra: list[str]) -> Result:
+    install_missing((PROMETHEUS,))
     return pytest("integration", "tests/integration", *extra)
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from fastapi import FastAPI, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from redis.asyncio import Redis
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -46,6 +47,7 @@ from services.api.server import Server
 from services.api.services import Services
 from services.api.sessions import Sessions
 from services.api.strict import JSON_LIMIT, StrictRoute
+from services.api.tracing import RequestSpans, TracedRedis, called
 from services.runtime.control import QUIET
 from services.runtime.process import Runtime
 from services.runtime.redis import connect
@@ -131,9 +133,10 @@ class ApiService:
     def __init__(self, runtime: Runtime[ApiSettings]) -> None:
         settings = runtime.settings
         self._runtime = runtime
-        redis = connect(settings.redis_url)
+        spans = RequestSpans(runtime.tracing) if runtime.tracing else None
+        redis = connect(settings.redis_url, client=TracedRedis if spans else Redis)
         metrics = ApiMetrics(runtime.metrics)
-        db = Database(settings, metrics)
+        db = Database(settings, metrics, called if spans else None)
         notices = Notices(redis)
         cache = make_cache(settings, redis, runtime)
         links = LoginLinks(redis)
@@ -155,6 +158,7 @@ class ApiService:
             external=make_external(settings, redis, cache, runtime),
             fleet=make_fleet(settings),
             probes=Probes((Store("database", db.probe), Store("redis", redis.ping)), runtime.metrics),
+            spans=spans,
         )
         self._relay = Relay(settings.database_url, notices)
         runtime.metrics.gauge("db_pool", "Connections to Postgres", db.pool_state, ("state",))

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from services.runtime.settings import ApiSettings
 
 T = TypeVar("T")
+Called = Callable[[str, float], None]
+"""Hears of each statement: a name and how many seconds it took (tracing.py)."""
 Row = asyncpg.Record
 log = get_log(__name__)
 
@@ -131,9 +133,10 @@ class Connection:
 class Database:
     """The pool. Opening never fails: a process whose store is away starts degraded and heals by itself."""
 
-    def __init__(self, settings: ApiSettings, metrics: ApiMetrics) -> None:
+    def __init__(self, settings: ApiSettings, metrics: ApiMetrics, called: Called | None = None) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._called = called
         self._pool: asyncpg.Pool[Row] | None = None
         self._shut_until = 0.0  # monotonic: before it, everything is refused at once
         self._checked = False
@@ -226,6 +229,8 @@ class Database:
 
     def measured(self, name: str, seconds: float) -> None:
         self._metrics.db_seconds.series(name).observe(seconds)
+        if self._called is not None:
+            self._called(f"sql {name}", seconds)
         if seconds * 1000 >= self._settings.slow_query_ms:
             log.warning("slow query", query=name, ms=round(seconds * 1000, 1), slow=True)
 

@@ -54,11 +54,14 @@ class Edge:
         inner: Scope = {**scope, "caller": Caller(None, address, request_id)}
         out = Outgoing(send, self._common(request_id), head=scope["method"] == "HEAD", gzip=accepts_gzip(headers))
         services.load.in_flight += 1
+        trace = services.spans and services.spans.begin(headers.get("traceparent", ""))
         try:
             await self._answer(inner, headers, receive, out)
         finally:
             services.load.in_flight -= 1
             self._count(scope["method"], inner, out.status, time.perf_counter() - started)
+            if trace:
+                trace.end(scope["method"], route_of(inner), out.status)
 
     async def _answer(self, scope: Scope, headers: Headers, receive: Receive, out: Outgoing) -> None:
         try:
@@ -110,7 +113,7 @@ class Edge:
     def _count(self, method: str, scope: Scope, status: int, seconds: float) -> None:
         services, traffic = self._services, self._services.runtime.traffic
         name = method if method in METHODS else "_OTHER"
-        route = getattr(scope.get("route"), "path", "other")
+        route = route_of(scope)
         services.metrics.requests.inc(name, route, str(status))
         services.metrics.seconds.series(name, route).observe(seconds)
         traffic.requests += 1
@@ -118,6 +121,11 @@ class Edge:
         traffic.durations.observe(seconds)
         if seconds * 1000 >= services.settings.slow_request_ms:
             log.warning("slow request", method=name, route=route, status=status, ms=round(seconds * 1000, 1), slow=True)
+
+
+def route_of(scope: Scope) -> str:
+    """The template that answered; `other` where none did."""
+    return getattr(scope.get("route"), "path", "other")
 
 
 class Outgoing:

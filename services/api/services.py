@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from services.api.passwords import PasswordPool
     from services.api.probes import Probes
     from services.api.sessions import Sessions
+    from services.api.tracing import RequestSpans
     from services.runtime.process import Runtime
     from services.runtime.settings import ApiSettings
 
@@ -53,6 +54,7 @@ class Services:
     external: External
     fleet: Fleet
     probes: Probes  # `up`: store → did it answer last time
+    spans: RequestSpans | None = None  # where they are exported
 
 
 def services_of(request: Request) -> Services:

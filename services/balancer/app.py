@@ -27,6 +27,7 @@ from services.http1.limits import Deadlines, Limits
 from services.http1.listener import HttpServer
 from services.http1.pool import Pool
 from services.http1.problems import ProblemWriter
+from services.http1.spans import Spans
 from services.runtime.discovery import Discovery
 from services.runtime.endpoints import EndpointInfo
 from services.runtime.process import Runtime
@@ -52,7 +53,8 @@ class Balancer:
         self._fleet = Fleet(settings.lb_policy, self._pool, seconds, rt.events)
         self._measure = Measure(rt.traffic)
         self._health = status.Health(self._fleet, settings.app_version, settings.instance_id)
-        path, retry = pipeline.build(self._fleet, self._measure, Route(self._own()), instance)
+        spans = Spans(rt.tracing, "balancer") if rt.tracing else None
+        path, retry = pipeline.build(self._fleet, self._measure, Route(self._own()), instance, spans)
         self._server = HttpServer(
             path,
             self._limits,

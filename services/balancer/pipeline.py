@@ -13,28 +13,35 @@ from services.balancer.stages.pick import Pick
 from services.balancer.stages.retry import Retry
 from services.balancer.stages.route import Route
 from services.balancer.stages.trace import NameAnswers, trace
-from services.http1.runner import Pipeline
+from services.http1.runner import Pipeline, Stage
+from services.http1.spans import Marked, Spans
 
 PICK_AT: Final = 4  # where another try begins
 
 
-def build(fleet: Fleet, measure: Measure, route: Route, instance: bytes) -> tuple[Pipeline, Retry]:
+def build(
+    fleet: Fleet, measure: Measure, route: Route, instance: bytes, spans: Spans | None = None
+) -> tuple[Pipeline, Retry]:
     breakers = BreakCircuit(fleet, PICK_AT)
     retry = Retry(fleet, breakers, PICK_AT)
+    pick: Stage = Pick(fleet).pick
+    forward: Stage = Forward(instance).forward
+    if spans:
+        pick, forward = Marked("pick", pick), Marked("attempt", forward)
     stages = (
         trace,  # first: every refusal below has an id
         route.route,  # health and metrics are answered here; the rest gets its latency class
         measure.enter,  # counts what is refused below as well
         expire,  # before anything is taken: a dead request must not cost a place
-        Pick(fleet).pick,  # asks breakers, changes none
+        pick,  # asks breakers, changes none
         breakers.enter,  # only the picked one's breaker changes state; lost its slot: back to pick
         retry.arm,  # knows endpoint and body; its hooks send x back to pick
-        Forward(instance).forward,  # last; always parks
+        forward,  # last; always parks
     )
     pipeline = Pipeline(
         stages,
         on_head=(NameAnswers(instance).head,),
-        on_finish=(breakers.leave, measure.leave),
+        on_finish=(breakers.leave, measure.leave, *((spans.on_finish,) if spans else ())),
         on_answer=retry.answered,
         on_failure=retry.failed,
         always=(trace, measure.enter),

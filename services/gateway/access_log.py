@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from typing import Any, Final
 
+from services.gateway.routing import route_of
 from services.http1.exchange import Exchange
 from services.runtime.log import get_log
 from services.runtime.tasks import spawn, stop
@@ -71,9 +72,8 @@ class AccessLog:
 
 
 def _row(x: Exchange, status: int, seconds: float, identifier: str) -> Row:
-    template = x.route.template if x.route is not None else "other"
     ids = x.request_id.decode("latin-1"), x.trace_id.decode("latin-1")
-    return (*ids, x.method.decode("latin-1"), template, status, seconds, x.upstream_s, x.reason, identifier, x.tries)
+    return (*ids, x.method.decode("latin-1"), route_of(x), status, seconds, x.upstream_s, x.reason, identifier, x.tries)
 
 
 def _fields(row: Row, *, slow: bool) -> dict[str, Any]:

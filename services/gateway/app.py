@@ -21,7 +21,7 @@ from services.gateway.keys import Keys
 from services.gateway.limiter import Limiter
 from services.gateway.limiter.policies import unenforceable
 from services.gateway.overrides import OverrideFeed
-from services.gateway.routing import RouteTable
+from services.gateway.routing import RouteTable, route_of
 from services.gateway.series import GatewaySeries
 from services.gateway.sessions import Sessions
 from services.gateway.stages.authenticate import Authenticate
@@ -36,6 +36,7 @@ from services.gateway.tier_book import TierBook
 from services.http1.limits import Deadlines, Limits
 from services.http1.listener import HttpServer
 from services.http1.problems import ProblemWriter
+from services.http1.spans import Spans
 from services.runtime.discovery import Discovery
 from services.runtime.gateway_store import GatewayStore
 from services.runtime.limit_script import SCRIPT
@@ -43,6 +44,7 @@ from services.runtime.process import Runtime
 from services.runtime.redis import Subscription
 from services.runtime.redis_batch import RedisBatch
 from services.runtime.settings import GatewaySettings
+from services.runtime.tracing import limit_of
 from services.runtime.vitals import Degraded
 from services.schema.snapshot import LimiterState, Snapshot
 from services.schema.tiers import TiersDocument
@@ -158,8 +160,10 @@ class Gateway:
         authenticate = Authenticate(
             (self.keys, self.sessions), self.limiter, self.book, self.series.auth, settings.identity_secrets[0]
         )
+        tracing = self._rt.tracing
+        sample = limit_of(settings.trace_sample) if tracing else b""
         stages = pipeline.Stages(
-            trace=Trace(clients, restart=settings.trace_context == "restart"),
+            trace=Trace(clients, restart=settings.trace_context == "restart", sample=sample),
             route=Route(self.table, health, cors),
             measure=self.measure,
             authenticate=authenticate,
@@ -180,7 +184,8 @@ class Gateway:
         )
         self._rt.routers.append(router(view, self.balancers, self.breaker))
         problems = ProblemWriter("gateway", settings.instance_id)
-        server = HttpServer(pipeline.build(stages), self.limits, self.deadlines, problems, name)
+        spans = Spans(tracing, "gateway", route_of) if tracing else None
+        server = HttpServer(pipeline.build(stages, spans), self.limits, self.deadlines, problems, name)
         self.series.watch(self.measure, self.limiter)
         self.series.watch_server(server)
         return server

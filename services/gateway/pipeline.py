@@ -16,6 +16,7 @@ from services.gateway.stages.route import Route
 from services.gateway.stages.trace import Trace
 from services.http1.exchange import Exchange
 from services.http1.runner import Pipeline
+from services.http1.spans import Marked, Spans
 
 NAMES: Final = ("trace", "measure", "route", "bound", "authenticate", "own", "limit", "forward")
 
@@ -32,8 +33,9 @@ class Stages:
     answer: AnswerHead
 
 
-def build(s: Stages) -> Pipeline:
+def build(s: Stages, spans: Spans | None = None) -> Pipeline:
     s.forward.at = NAMES.index("forward")  # a replay comes back here
+    limit, forward = (Marked("limit", s.limit), Marked("forward", s.forward)) if spans else (s.limit, s.forward)
     return Pipeline(
         stages=(
             s.trace,  # every refusal below has an id and an address
@@ -42,11 +44,11 @@ def build(s: Stages) -> Pipeline:
             bound,  # needs the head alone: the cheapest refusal
             s.authenticate,  # limiter's key and tier; a miss parks on a single-flight look-up
             s.own,  # /metrics and /lb/status want an identity and are exempt from limits: between the two
-            s.limit,  # after identity; before the body is read or a connection taken; parks for Redis' reply
-            s.forward,  # always parks; its failure hook may send the exchange back to it, once
+            limit,  # after identity; before the body is read or a connection taken; parks for Redis' reply
+            forward,  # always parks; its failure hook may send the exchange back to it, once
         ),
         on_head=(s.limit.on_head, s.answer),
-        on_finish=(s.forward.on_finish, s.measure.on_finish),
+        on_finish=(s.forward.on_finish, s.measure.on_finish, *((spans.on_finish,) if spans else ())),
         on_answer=s.forward.on_answer,
         on_failure=s.forward.on_failure,
         always=(s.trace, s.measure),  # a malformed request gets an id and is counted, nothing more

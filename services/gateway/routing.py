@@ -17,6 +17,7 @@ from typing import Final
 
 from services.core.routes import ROUTES, Route, find
 from services.core.verdicts import Refusal
+from services.http1.exchange import Exchange
 from services.runtime.metrics import Cell, Counter, Histogram, Series
 from services.schema.tiers import Policy, RouteRule, TiersDocument
 
@@ -202,6 +203,11 @@ class Rule:
                 return False, False
             covers = False
         return covers, True
+
+
+def route_of(x: Exchange) -> str:
+    """The template for a label; `other` where no route was found."""
+    return OTHER if x.route is None else str(x.route.template)
 
 
 def not_allowed(methods: frozenset[bytes]) -> Refusal:

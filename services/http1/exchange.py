@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from services.http1.heads import UpstreamHead
     from services.http1.runner import Pipeline
     from services.http1.server import ServerConnection
+    from services.http1.spans import Mark
     from services.http1.upstream import Carrier
 
 # Exchange.state
@@ -32,6 +33,9 @@ UNTIL_CLOSE: Final = 3  # answers only
 
 
 class Exchange:
+    """`marks` is set on sampled exchanges alone (spans.py): an attribute less for all others."""
+
+    marks: tuple[Mark, ...]
     __slots__ = (
         "answer_framing",
         "at",
@@ -60,6 +64,7 @@ class Exchange:
         "keep_alive",
         "length",
         "limit",
+        "marks",
         "method",
         "now",
         "path",

@@ -37,6 +37,7 @@ from services.runtime.control import ControlServer, build
 from services.runtime.metrics import Metrics
 from services.runtime.settings import Settings, SettingsError
 from services.runtime.tiers import TiersHolder
+from services.runtime.tracing import Send, Tracing, sender
 from services.runtime.vitals import Cpu, Events, Traffic, rfc3339, rss_bytes
 from services.runtime.watchdog import Watchdog
 from services.schema.snapshot import Snapshot, TierState
@@ -103,6 +104,7 @@ class Runtime(Generic[S]):
     settings: S
     metrics: Metrics
     tiers: TiersHolder | None
+    tracing: Tracing | None = None
     log: FilteringBoundLogger = field(default_factory=lambda: logs.get_log("process"))
     drain: DrainState = field(default_factory=DrainState)
     events: Events = field(default_factory=Events)
@@ -158,6 +160,7 @@ def run(settings_type: type[S], make: Callable[[Runtime[S]], Service]) -> NoRetu
     """The whole life of a process; never returns."""
     try:
         settings = configuration.load(settings_type, os.environ)
+        send = sender(settings)
     except SettingsError as error:
         print(f"{settings_type.component}: {error}", file=sys.stderr)  # noqa: T201  # before there is a log
         sys.exit(1)
@@ -165,7 +168,7 @@ def run(settings_type: type[S], make: Callable[[Runtime[S]], Service]) -> NoRetu
     for warning in configuration.retired(os.environ):
         logs.get_log("settings").warning(warning)
     try:
-        code = uvloop.run(_live(settings, make, writer))
+        code = uvloop.run(_live(settings, make, writer, send))
     finally:
         writer.close()
     sys.exit(code)
@@ -186,8 +189,10 @@ def make_runtime(settings: S) -> Runtime[S]:
     return rt
 
 
-async def _live(settings: S, make: Callable[[Runtime[S]], Service], writer: logs.LogWriter) -> int:
+async def _live(settings: S, make: Callable[[Runtime[S]], Service], writer: logs.LogWriter, send: Send | None) -> int:
     rt = make_runtime(settings)
+    if send is not None:
+        rt.tracing = Tracing(send, rt.metrics)
     rt.metrics.counting("log_dropped_total", "Log lines lost because nobody took them", lambda: float(writer.dropped))
     service = make(rt)
     if rt.tiers is not None:
@@ -214,6 +219,8 @@ async def _live(settings: S, make: Callable[[Runtime[S]], Service], writer: logs
     await tasks.stop(roll)
     if rt.tiers is not None:
         await rt.tiers.stop()
+    if rt.tracing is not None:
+        rt.tracing.close()
     rt.log.info("stopped")
     return 0
 

@@ -26,9 +26,9 @@ OnMessage = Callable[[str, str], None]  # channel, payload
 log = get_log(__name__)
 
 
-def connect(url: str, *, timeout_s: float = TIMEOUT_S) -> aioredis.Redis:
+def connect(url: str, *, timeout_s: float = TIMEOUT_S, client: type[aioredis.Redis] = aioredis.Redis) -> aioredis.Redis:
     """A lazy client for redis://, rediss:// and unix:// URLs; RESP3, every call bounded."""
-    return aioredis.Redis.from_url(
+    return client.from_url(
         url,
         protocol=3,
         decode_responses=False,

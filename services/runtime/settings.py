@@ -155,6 +155,12 @@ def _servers(value: object) -> object:
     return servers
 
 
+def _collector(url: str) -> str:
+    if not re.match(r"https?://[^/]", url):
+        raise ValueError("must be a URL such as http://collector:4318")
+    return url
+
+
 def _host_name() -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:64] or "localhost"
 
@@ -240,7 +246,11 @@ class _Database(BaseModel):
         return data
 
 
-class GatewaySettings(Settings, _Redis, _Database):
+class _Traced(BaseModel):
+    otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(_collector)] | None = None  # unset: no spans
+
+
+class GatewaySettings(Settings, _Redis, _Database, _Traced):
     component: ClassVar[str] = "gateway"
     redis_schemes: ClassVar[tuple[str, ...]] = ("redis", "unix")  # runtime/redis_batch.py speaks no TLS
 
@@ -256,13 +266,16 @@ class GatewaySettings(Settings, _Redis, _Database):
     max_body_bytes: Size = 10 << 20
     server_timing: Literal["off", "admin", "all"] = "admin"
     trace_context: Literal["continue", "restart"] = "continue"
+    trace_sample: Annotated[float, Field(ge=0, le=1)] = (
+        0.01  # of the traces that begin here; the others follow the flag
+    )
     limiter_timeout_ms: Positive = 20
     limiter_enabled: bool = True
     key_cache_ttl: Positive = 60
     key_cache_stale: Positive = 900
 
 
-class BalancerSettings(Settings):
+class BalancerSettings(Settings, _Traced):
     component: ClassVar[str] = "balancer"
 
     tiers_file: Path | None = None
@@ -278,7 +291,7 @@ class BalancerSettings(Settings):
     circuit_reset_timeout: Positive = 30_000
 
 
-class ApiSettings(Settings, _Redis, _Database):
+class ApiSettings(Settings, _Redis, _Database, _Traced):
     component: ClassVar[str] = "api"
 
     identity_secrets: Secrets

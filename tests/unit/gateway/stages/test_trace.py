@@ -8,6 +8,7 @@ import pytest
 from services.gateway.clients import Clients
 from services.gateway.stages.trace import Trace
 from services.http1.exchange import Exchange
+from services.runtime.tracing import limit_of
 from tests.unit.gateway.doubles import exchange
 
 TRUSTED = Clients((ipaddress.ip_network("10.0.0.0/8"),))
@@ -77,3 +78,21 @@ def test_a_tracestate_out_of_bounds_is_dropped():
         x = traced(traceparent=PARENT, tracestate=state)
         assert x.trace_id == b"0af7651916cd43dd8448eb211c80319c"
         assert b"tracestate" not in x.special
+
+
+def test_who_decides_what_is_sampled():
+    """A trusted caller's flag, else the share that is asked for, by ids of ours: a stranger's trace id decides nothing."""
+
+    def sampled(sample: bytes, peer: str = "192.0.2.7", **special: bytes) -> bool:
+        x = exchange(peer=peer, **special)
+        Trace(TRUSTED, restart=False, sample=sample)(x)
+        return x.sampled
+
+    none, every = limit_of(0), limit_of(1)
+    assert sampled(every)
+    assert sampled(every, traceparent=PARENT)
+    assert not sampled(every, "10.1.1.1", traceparent=PARENT[:-1] + b"0")
+    assert sampled(none, "10.1.1.1", traceparent=PARENT)
+    assert not sampled(none)
+    lowest = b"00-" + b"1" * 16 + b"0" * 16 + b"-b7ad6b7169203331-01"
+    assert [sampled(limit_of(2**-40), traceparent=lowest) for _ in range(50)] == [False] * 50
