@@ -15,7 +15,11 @@ from pathlib import Path
 from tests import generators
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("dev", "embedded")
+SERVICES = ("gateway", "balancer", "api", "operator")
+LOCKS = {  # dev's comes first: the others take its versions, so that what is shipped is what was tested
+    **{extra: ("pyproject.toml", "--extra", extra) for extra in ("dev", "embedded", *SERVICES)},
+    "build": ("--group", "build"),
+}
 
 Generator = Callable[[], Mapping[str, str]]
 GENERATORS: dict[str, Generator] = {**generators.GENERATORS}
@@ -23,23 +27,13 @@ ON_REQUEST: dict[str, Generator] = {**generators.ON_REQUEST}
 
 
 def locks() -> None:
-    """Pins every extra with hashes, without a registry's address."""
-    for extra in LOCKS:
-        uv = str(Path(sys.executable).parent / "uv")
-        line = [
-            "pip",
-            "compile",
-            "-q",
-            "pyproject.toml",
-            "--extra",
-            extra,
-            "--universal",
-            "--generate-hashes",
-            "--no-header",
-        ]
-        subprocess.run(
-            [uv, *line, "--python-version", "3.11", "--upgrade", "-o", f"locks/{extra}.txt"], cwd=ROOT, check=True
-        )
+    """Pins every extra, and the images' build tools, with hashes and without a registry's address."""
+    uv = str(Path(sys.executable).parent / "uv")
+    shape = ["--universal", "--generate-hashes", "--no-header", "--python-version", "3.11", "--upgrade"]
+    for name, what in LOCKS.items():
+        tested = [] if name == "dev" else ["--constraint", "locks/dev.txt"]
+        line = [uv, "pip", "compile", "-q", *what, *tested, *shape, "-o", f"locks/{name}.txt"]
+        subprocess.run(line, cwd=ROOT, check=True)
 
 
 def main() -> int:

@@ -81,11 +81,16 @@ def cluster(extra: list[str]) -> Result:
     return pytest("cluster", "tests/cluster", *extra)
 
 
+def node(extra: list[str]) -> Result:
+    return pytest("node", "tests/node", "--ignore=tests/node/story", *extra)
+
+
 STAGES: dict[str, Callable[[list[str]], Result]] = {
     "check": check,
     "unit": unit,
     "integration": integration,
     "cluster": cluster,
+    "node": node,
 }
 
 

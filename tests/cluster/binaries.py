@@ -4,7 +4,8 @@ Each folder of go/ pins one Kubernetes minor: its go.mod requires k8s.io/kuberne
 module does not inherit their relative paths) and the etcd it is run with. What is built lands in a folder of the user's cache named after
 the pins' hash, each program once; KUBEBUILDER_ASSETS names a folder of finished ones instead.
 
-Callers: tests/cluster/conftest.py; `python -m tests.cluster.binaries` builds ahead of the tests.
+Callers: tests/cluster/conftest.py; tests/node/binaries.py, whose programs are pinned and built the same way; `python -m
+tests.cluster.binaries` builds ahead of the tests.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -31,10 +33,25 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "kubectl": "k8s.io/kubernetes/cmd/kubectl",
 }
 ASSETS: Final = "KUBEBUILDER_ASSETS"
+KUBERNETES: Final = r"k8s\.io/kubernetes (v\S+)"
 
 
 class MissingNeedError(Exception):
     """What is not on this machine, and how to get it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """A folder with go.mod and go.sum, and the programs built from it: their names and Go packages."""
+
+    folder: Path
+    programs: Mapping[str, str]
+
+    def pinned(self, pattern: str) -> str:
+        """What go.mod says after `pattern`, which has one group."""
+        found = re.search(rf"^\s*{pattern}", (self.folder / "go.mod").read_text(), re.MULTILINE)
+        assert found, f"{self.folder}/go.mod says nothing like {pattern}"
+        return found[1]
 
 
 def minors() -> list[str]:
@@ -48,27 +65,36 @@ def programs(minor: str) -> dict[str, Path]:
     """Every program of `minor`, built where it is missing; raises MissingNeedError, CalledProcessError."""
     if minor == "assets":
         return _finished(Path(os.environ[ASSETS]))
-    folder = cache(minor)
-    missing = [name for name in PROGRAMS if not (folder / name).exists()]
+    return built(_pins(minor))
+
+
+def built(pins: Pins) -> dict[str, Path]:
+    """Every program of the pins, built where it is missing; raises MissingNeedError, CalledProcessError."""
+    folder = cache(pins.folder)
+    missing = [name for name in pins.programs if not (folder / name).exists()]
     if missing:
-        go = go_command(_pinned(minor, r"go (\S+)"))
+        go = go_command(pins.pinned(r"go (\S+)"))
         folder.mkdir(parents=True, exist_ok=True)
         for number, name in enumerate(missing, 1):
-            _say(f"building {name} of Kubernetes {minor} ({number} of {len(missing)} missing; minutes)")
-            _say(f"built {folder / name} in {_build(go, minor, name, folder):.0f} s")
-    return {name: folder / name for name in PROGRAMS}
+            _say(f"building {name} of {pins.folder.name} ({number} of {len(missing)} missing; minutes)")
+            _say(f"built {folder / name} in {_build(go, pins, name, folder):.0f} s")
+    return {name: folder / name for name in pins.programs}
 
 
-def cache(minor: str) -> Path:
-    """The folder of that minor's programs; other pins, another folder."""
+def cache(pins: Path) -> Path:
+    """The folder of what was built of those pins; other pins or sources, another folder."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    pins = hashlib.sha256((PINS / minor / "go.sum").read_bytes()).hexdigest()
-    return home / "scalable-api" / "kubernetes" / pins[:16]
+    content = b"".join(file.read_bytes() for file in (*pins.glob("go.sum"), *sorted(pins.glob("*.go"))))
+    return home / "scalable-api" / "kubernetes" / hashlib.sha256(content).hexdigest()[:16]
 
 
 def pinned_version(minor: str) -> str:
     """`v1.34.4`."""
-    return _pinned(minor, r"k8s\.io/kubernetes (v\S+)")
+    return _pins(minor).pinned(KUBERNETES)
+
+
+def _pins(minor: str) -> Pins:
+    return Pins(PINS / minor, PROGRAMS)
 
 
 def go_command(oldest: str) -> Path:
@@ -93,26 +119,28 @@ def _finished(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in PROGRAMS}
 
 
-def _build(go: Path, minor: str, name: str, folder: Path) -> float:
+def _build(go: Path, pins: Pins, name: str, folder: Path) -> float:
     """Builds one program, seconds taken. A rename at the end: an interrupted build leaves nothing that looks finished."""
     began = time.monotonic()
-    version = pinned_version(minor)
-    stamps = {"gitVersion": version, "gitMajor": "1", "gitMinor": minor.partition(".")[2], "gitTreeState": "clean"}
-    flags = " ".join(f"-X k8s.io/component-base/version.{key}={value}" for key, value in stamps.items())
     # GOTOOLCHAIN: a Go that is too old is told above, not replaced behind the user's back.
     environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
     with tempfile.TemporaryDirectory(dir=folder) as unfinished:
         out = Path(unfinished) / name
-        line = ["build", "-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {flags}", "-o", str(out), PROGRAMS[name]]
-        subprocess.run([str(go), *line], cwd=PINS / minor, env=environment, check=True)
+        flags = ["-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {_stamps(pins)}"]
+        line = [str(go), "build", *flags, "-o", str(out), pins.programs[name]]
+        subprocess.run(line, cwd=pins.folder, env=environment, check=True)
         out.replace(folder / name)
     return time.monotonic() - began
 
 
-def _pinned(minor: str, pattern: str) -> str:
-    found = re.search(rf"^\s*{pattern}", (PINS / minor / "go.mod").read_text(), re.MULTILINE)
-    assert found, f"{minor}/go.mod says nothing like {pattern}"
-    return found[1]
+def _stamps(pins: Pins) -> str:
+    """The version that Kubernetes' programs tell; without it they refuse each other. Others know theirs from go.mod."""
+    if "k8s.io/kubernetes " not in (pins.folder / "go.mod").read_text():
+        return ""
+    version = pins.pinned(KUBERNETES)
+    major, minor, _patch = version.removeprefix("v").split(".")
+    stamps = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    return " ".join(f"-X k8s.io/component-base/version.{key}={value}" for key, value in stamps.items())
 
 
 def _go_candidates() -> Iterator[Path]:

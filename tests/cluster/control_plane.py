@@ -3,7 +3,7 @@
 Everything is made per run in one temporary folder: the API server's certificate (it signs its own), the key of service accounts, the
 administrator's token, the kubeconfig, the audit log that tells who called what. There is no node: pods stay Pending.
 
-Caller: tests/cluster/conftest.py.
+Callers: tests/cluster/conftest.py; tests/node/node.py, which gives it an address that pods reach.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from tests.harness import stores
 START_S: Final = 60.0  # three seconds on an idle machine
 END_S: Final = 10.0
 POLL_S: Final = 0.02
+LOOPBACK: Final = "127.0.0.1"
 AUDIT_POLICY: Final = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -52,6 +53,7 @@ class ControlPlane:
     token: str
     folder: Path
     programs: Mapping[str, Path]
+    address: str = LOOPBACK
 
     @property
     def kubeconfig(self) -> Path:
@@ -76,11 +78,11 @@ class ControlPlane:
 
 
 @contextlib.contextmanager
-def control_plane(programs: Mapping[str, Path]) -> Iterator[ControlPlane]:
-    """Starts one, waits until it is ready, ends it by process id in the reverse order."""
+def control_plane(programs: Mapping[str, Path], address: str = LOOPBACK) -> Iterator[ControlPlane]:
+    """Starts one, waits until it is ready, ends it by process id in the reverse order. The API server listens on `address`."""
     with stores.folder("sapi-cluster-") as folder, contextlib.ExitStack() as running:
         etcd_port, peer_port, port = free_ports(3)
-        plane = ControlPlane(f"https://127.0.0.1:{port}", secrets.token_urlsafe(24), folder, programs)
+        plane = ControlPlane(f"https://{address}:{port}", secrets.token_urlsafe(24), folder, programs, address)
         etcd = f"http://127.0.0.1:{etcd_port}"
         _write_files(plane)
 
@@ -172,14 +174,16 @@ def _api_server_flags(plane: ControlPlane, port: int, etcd: str) -> list[str]:
         f"--etcd-servers={etcd}",
         f"--cert-dir={plane.folder / 'pki'}",
         f"--secure-port={port}",
-        "--bind-address=127.0.0.1",
-        "--advertise-address=127.0.0.1",
-        "--endpoint-reconciler-type=none",  # it would refuse a loopback address for the Service `kubernetes`
+        f"--bind-address={plane.address}",
+        f"--advertise-address={plane.address}",
+        # a loopback address would be refused for the Service `kubernetes`
+        f"--endpoint-reconciler-type={'none' if plane.address == LOOPBACK else 'lease'}",
         "--service-cluster-ip-range=10.96.0.0/16",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={key}",
         f"--service-account-signing-key-file={key}",
         f"--token-auth-file={plane.folder / 'tokens.csv'}",
+        "--kubelet-preferred-address-types=InternalIP,Hostname",  # a node's name is in no DNS
         "--authorization-mode=RBAC",
         f"--audit-policy-file={plane.folder / 'audit-policy.yaml'}",
         f"--audit-log-path={plane.audit_log}",

@@ -54,7 +54,9 @@ class Store:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            **({"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}),
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
         )
         try:
             yield process

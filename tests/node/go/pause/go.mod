@@ -1,0 +1,3 @@
+module scalable-api/tests/node/pause
+
+go 1.26.0

@@ -1,0 +1,77 @@
+"""helm install, and the first requests."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.harness.wait import eventually
+from tests.node.story.cluster import COMPONENTS, NAME, SYSTEM, Cluster, Object, condition
+from tests.node.story.conftest import Platform, shown
+
+
+def test_both_charts_are_ready(platform: Platform) -> None:
+    """`helm install --wait` returns when every pod is Ready and the ScalableApi says so; each pod is admitted as restricted, with a root
+    that it cannot write.
+    """
+    cluster = platform.cluster
+    pods = cluster.pods(namespace=SYSTEM) + cluster.pods()
+    assert [pod["metadata"]["name"] for pod in pods if condition(pod, "Ready") != "True"] == []
+    assert condition(cluster.get("scalableapi", NAME), "Ready") == "True"
+    containers = [c for pod in pods for c in pod["spec"]["containers"] + pod["spec"].get("initContainers", [])]
+    assert {c["securityContext"]["readOnlyRootFilesystem"] for c in containers} == {True}
+    starts = {name: max(start_s(pod) for pod in cluster.pods(name)) for name in COMPONENTS}
+    figures = {what: round(s, 1) for what, s in platform.seconds.items()}
+    shown(
+        f"{len(pods)} pods Ready, all read-only; --wait returned after (s)", figures, "slowest pod to Ready (s)", starts
+    )
+
+
+def start_s(pod: Object) -> float:
+    """From its first container's start to Ready, as kubelet tells it, in whole seconds."""
+    began = pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
+    ready = next(c["lastTransitionTime"] for c in pod["status"]["conditions"] if c["type"] == "Ready")
+    return seconds(ready) - seconds(began)
+
+
+def seconds(stamp: str) -> float:
+    return time.mktime(time.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ"))
+
+
+@pytest.mark.parametrize(("release", "namespace"), [("scalable-api-operator", SYSTEM), (NAME, "scalable-api")])
+@pytest.mark.usefixtures("platform")
+def test_helm_test_passes(cluster: Cluster, release: str, namespace: str) -> None:
+    """The charts' own tests."""
+    began = time.monotonic()
+    told = cluster.helm(f"helm test {release} -n {namespace} --timeout 120s")
+    assert "Phase:          Succeeded" in told, told
+    shown(f"helm test {release}: {time.monotonic() - began:.1f} s")
+
+
+async def test_the_101st_anonymous_request_is_refused(platform: Platform) -> None:
+    """From outside, through gateway, balancer and api to Postgres: 100 requests of an address in a minute pass, the 101st is refused."""
+    await eventually(lambda: time.time() % 60 < 45, 20, "a fresh enough minute")
+    with platform.http() as http:
+        answers = [http.get("/api/v1/resources") for _ in range(101)]
+    assert [a.status_code for a in answers] == [200] * 100 + [429], [a.status_code for a in answers]
+    assert {a.headers["x-served-by"] for a in answers[:100]} == {
+        p["metadata"]["name"] for p in platform.cluster.pods("api")
+    }
+    assert 0 < int(answers[100].headers["retry-after"]) <= 60
+    times = sorted(a.elapsed.total_seconds() for a in answers[:100])
+    shown(
+        f"100 times 200, then 429 with retry-after {answers[100].headers['retry-after']} s; median {times[50] * 1000:.1f} ms"
+    )
+
+
+def test_a_write_is_in_postgres(platform: Platform, key: dict[str, str]) -> None:
+    """What a key writes is read back by every api: it is in the database."""
+    with platform.http() as http:
+        made = http.post(
+            "/api/v1/resources", headers=key, json={"name": "story", "type": "document", "content": "once"}
+        )
+        assert made.status_code == 201, made.text
+        read = [http.get(made.headers["location"], headers=key) for _ in range(20)]
+    assert {r.json()["resource"]["content"] for r in read} == {"once"}
+    assert len({r.headers["x-served-by"] for r in read}) == 2
