@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from services.runtime.endpoints import SourceError
 from services.runtime.kube_api import Cluster
 from tests.cluster.client import APPLY, MERGE, Client, Object
 from tests.cluster.conftest import new_namespace
+from tests.cluster.control_plane import ControlPlane
 from tests.harness import helm
 
 CHART = "scalable-api"
@@ -60,19 +62,22 @@ def test_the_api_server_takes_every_object(client: Client, strict: str, values: 
         apply(client, thing | {"metadata": metadata}, strict, dryRun="All")
     for maker, pod in helm.pods(rendered):
         metadata = {"name": maker["metadata"]["name"], "labels": pod["metadata"]["labels"]}
-        spec = _without_account(pod["spec"])
+        spec = _alone(pod["spec"], maker["spec"].get("volumeClaimTemplates") or ())
         body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
         client.do("POST", f"/api/v1/namespaces/{strict}/pods", body, dryRun="All", fieldValidation="Strict")
 
 
-def _without_account(spec: Object) -> Object:
-    """Admission looks for the ServiceAccount and the priority class, which a dry run does not make."""
-    names = ("serviceAccountName", "priorityClassName")
-    return {name: value for name, value in spec.items() if name not in names} | {"restartPolicy": "Always"}
+def _alone(spec: Object, claims: Sequence[Object]) -> Object:
+    """Without what is looked up and a dry run does not make, account and priority class; claims' volumes are the StatefulSet's to add."""
+    kept = {name: value for name, value in spec.items() if name not in {"serviceAccountName", "priorityClassName"}}
+    volumes = [{"name": claim["metadata"]["name"], "emptyDir": {}} for claim in claims]
+    return kept | {"volumes": [*spec["volumes"], *volumes]}
 
 
 @pytest.fixture
-def account(client: Client, namespace: str, plane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+def account(
+    client: Client, namespace: str, plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Cluster:
     """The bootstrap pod's: the ServiceAccount, Role and binding that the chart's hook brings, and what the kubelet mounts of them."""
     for thing in made_in(namespace, "dev").templates["bootstrap-rbac.yaml"]:
         apply(client, thing, namespace)

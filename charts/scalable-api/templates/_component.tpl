@@ -173,9 +173,11 @@ spec:
       podSelector:
         matchLabels:
           app.kubernetes.io/component: operator
+    {{- range list "api" "smoke" }}
     - podSelector:
         matchLabels:
-          {{- include "scalable-api.componentSelector" (dict "root" .root "component" "api") | nindent 10 }}
+          {{- include "scalable-api.componentSelector" (dict "root" $.root "component" .) | nindent 10 }}
+    {{- end }}
     {{- with .root.Values.networkPolicy.scrapeFrom }}
     {{- toYaml . | nindent 4 }}
     {{- else }}

@@ -1,4 +1,4 @@
-"""What the tests of both charts look at: every values file of charts/*/ci/, rendered once."""
+"""What the tests of both charts look at: every values file of charts/*/ci/ and manifests/base-values/, rendered once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import Any, Final
 
 import pytest
 
+from tests.chart_generators import BASES
 from tests.harness import helm
 
-SCENES: Final = [(chart, name) for chart in helm.HOMES for name in helm.ci_values(chart)]
+SCENES: Final = [
+    *((chart, name) for chart in helm.HOMES for name in helm.ci_values(chart)),
+    *((chart, f"base-{folder}") for folder, (chart, _) in BASES.items()),
+]
 GENERATED_BELOW: Final = "subchart"
 """The values file that is given to the chart by a parent chart."""
 
@@ -21,7 +25,9 @@ each = pytest.mark.parametrize(("chart", "name"), SCENES, ids=[f"{chart}:{name}"
 
 
 def values(chart: str, name: str) -> helm.Object:
-    return helm.load_values(helm.ci_values(chart)[name])
+    """Of charts/*/ci, or what manifests/base is rendered with."""
+    base = helm.ROOT / "manifests" / "base-values" / f"{name.removeprefix('base-')}.yaml"
+    return helm.load_values(base if name.startswith("base-") else helm.ci_values(chart)[name])
 
 
 @functools.cache
