@@ -50,7 +50,7 @@ def watch(roots: Iterable[Path], seen: State, module: str) -> NoReturn:
     while look(roots) == seen:
         time.sleep(POLL_S)
     print(f"reload: {module} starts anew", file=sys.stderr, flush=True)  # noqa: T201  # its log is the module's own
-    os.execv(sys.executable, [sys.executable, "-m", "services.runtime.reload", module])
+    os.execv(sys.executable, [sys.executable, "-m", "services.runtime.reload", module])  # noqa: S606  # itself
 
 
 def main(module: str) -> None:

@@ -105,7 +105,14 @@ def _base() -> str:
         try:
             root = Path(_told("buildah", "mount", container))
             _told("debootstrap", "--variant=minbase", SUITE, str(root))
-            for left in ("var/cache/apt", "var/lib/apt/lists", "var/log", "usr/share/doc", "usr/share/man", "usr/share/locale"):
+            for left in (
+                "var/cache/apt",
+                "var/lib/apt/lists",
+                "var/log",
+                "usr/share/doc",
+                "usr/share/man",
+                "usr/share/locale",
+            ):
                 shutil.rmtree(root / left)  # as Debian's own slim image does
                 (root / left).mkdir()
             _told("buildah", "commit", "--quiet", container, BASE)
@@ -121,7 +128,9 @@ def _told(*line: str) -> str:
 def _need(*programs: str) -> None:
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
-        raise MissingNeedError(f"images without an engine need {', '.join(missing)}: apt-get install {' '.join(missing)}")
+        raise MissingNeedError(
+            f"images without an engine need {', '.join(missing)}: apt-get install {' '.join(missing)}"
+        )
     if os.geteuid() != 0:
         raise MissingNeedError("images without an engine need root: sudo, or start docker")
 
