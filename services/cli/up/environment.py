@@ -69,7 +69,16 @@ class Plan:
 def environment(component: str, plan: Plan, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """All of it but INSTANCE_ID and SUPERVISOR_FD, which the launcher adds."""
     ours = {**_common(plan), **_OWN[component](plan), **(extra or {})}
-    return {**inherited(component, os.environ), **ours}
+    return {**allocator(), **inherited(component, os.environ), **ours}
+
+
+def allocator() -> dict[str, str]:
+    """deploy/runtime.env of the checkout, or its copy in the wheel: what the images set."""
+    package = Path(__file__).resolve().parents[2]
+    checkout = package.parent / "deploy" / "runtime.env"
+    file = checkout if checkout.is_file() else package / "_data" / "runtime.env"
+    lines = file.read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 def inherited(component: str, environ: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from typing import Final
 import asyncpg
 
 from services.cli.embedded.child import Running
+from services.cli.up.environment import allocator
 from services.core.credentials import key_hash, make_key, parse_key
 from services.schema.tiers import BUILT_IN, Policy, RouteRule, Tier, TiersSpec
 from tests.harness.fleet import Fleet
@@ -31,11 +32,6 @@ DAY_S: Final = 86_400
 KEYS_KNOWN_S: Final = "900"
 """KEY_CACHE_TTL, by default a minute. The peers' key maps never expire; and a row that waited for its turn that long would begin with a
 thousand look-ups at once, on the busy cores of the load."""
-MALLOC: Final = {  # the image's: else glibc trims the heap per request (data path, section 2)
-    "MALLOC_TRIM_THRESHOLD_": "67108864",
-    "MALLOC_TOP_PAD_": "1048576",
-    "MALLOC_MMAP_THRESHOLD_": "4194304",
-}
 TIER_OF: Final = {"limited": "bench", "refused": "benchrefused", "tiers": "pro"}
 
 
@@ -63,7 +59,7 @@ def _cost_one(rule: RouteRule) -> RouteRule:
 async def started(database: Database, store: Running, peers: Peers, upstream: tuple[int, ...]) -> AsyncIterator[Fleet]:
     """Gateway, balancer and bare engine, their lanes added to the peers'."""
     servers = ",".join(f"http://127.0.0.1:{port}" for port in upstream)
-    common = {**MALLOC, "LOG_LEVEL": "warning"}
+    common = {"LOG_LEVEL": "warning"}
     gateway_env = {**common, "BALANCERS": servers, "KEY_CACHE_TTL": KEYS_KNOWN_S}
     env = {"gateway": gateway_env, "balancer": {**common, "API_SERVERS": servers}}
     fleet = Fleet(database, ValkeyServer(peers.folder, store), apis=0, env=env, tiers=tiers())
@@ -73,7 +69,7 @@ async def started(database: Database, store: Running, peers: Peers, upstream: tu
             await stack.enter_async_context(fleet)
         (port,) = free_ports(1)
         argv = [sys.executable, "-m", "tests.load.plain_proxy", str(port), *map(str, upstream)]
-        engine = peers.processes.start("engine", argv, port, core, env=MALLOC)
+        engine = peers.processes.start("engine", argv, port, core, env=allocator())
         gateway, balancer = fleet.gateway_nodes[0], fleet.balancer_nodes[0]
         peers.lanes |= {
             "engine": Lane(port, engine.pid),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.cli.up import environment as environments
-from services.cli.up.environment import Plan, environment, inherited, secrets_of
+from services.cli.up.environment import Plan, allocator, environment, inherited, secrets_of
 from services.runtime.settings import ApiSettings, BalancerSettings, GatewaySettings, Settings, load
 
 
@@ -24,6 +24,14 @@ def test_each_process_takes_its_environment(kind: type[Settings], plan: Plan) ->
     """What is built is exactly what the process's settings accept."""
     found = load(kind, environment(kind.component, plan) | {"INSTANCE_ID": f"{kind.component}-1"})
     assert (found.control_port, found.demo_mode, found.instance_id) == (0, True, f"{kind.component}-1")
+
+
+def test_every_process_has_the_images_allocator(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """glibc trims its heap as rarely here as in an image; what the user sets wins."""
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "8")
+    made = environment("balancer", plan)
+    assert made["MALLOC_TRIM_THRESHOLD_"] == allocator()["MALLOC_TRIM_THRESHOLD_"] == str(64 << 20)
+    assert made["MALLOC_ARENA_MAX"] == "8"
 
 
 def test_secrets_reach_only_who_needs_them(plan: Plan) -> None:
