@@ -18,11 +18,10 @@ import typer
 import typer.exceptions
 from typer._click.exceptions import ClickException
 
-from services.cli.commands.top import By
 from services.cli.errors import FAILED, INTERRUPTED, USAGE, CliError
 from services.cli.groups import breakers_app, tiers_app
 from services.cli.instance import as_plugin, refused
-from services.cli.options import DatabaseUrl, Name, NameOption, Output, Timeout, Wait, What, end
+from services.cli.options import By, DatabaseUrl, Name, NameOption, Output, Timeout, Wait, What, end
 from services.cli.output import Format
 from services.cli.targets.choice import choose, targeted
 from services.cli.targets.known import components

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Final
 
 import typer
@@ -25,6 +26,13 @@ Ttl = Annotated[int, typer.Option(help="Seconds.", min=1, max=3600)]
 WaitFor = Annotated[bool, typer.Option("--wait", help="Until every process enforces it.")]
 What = Annotated[str, typer.Option(help="Comma-separated: up, down, tiers.")]
 Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for the database.", min=0)]
+
+
+class By(StrEnum):
+    """Rows of `top`."""
+
+    process = "process"
+    component = "component"
 
 
 def end(code: int) -> None:

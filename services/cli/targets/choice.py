@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from services.cli import instance as instances
-from services.cli.targets.cluster import Cluster
 from services.cli.targets.known import contexts, namespaces
 from services.cli.targets.kubectl import Where
-from services.cli.targets.local import Local
-from services.cli.targets.target import Target
+
+if TYPE_CHECKING:
+    from services.cli.targets.target import Target
 
 FLAGS: Final[dict[str, Any]] = {
     "context": Annotated[
@@ -34,7 +34,11 @@ FLAGS: Final[dict[str, Any]] = {
 def choose(where: Where) -> Target:
     """E111 without a cluster asked for and without an instance."""
     if instances.as_plugin() or where != Where():
+        from services.cli.targets.cluster import Cluster
+
         return Cluster(where)
+    from services.cli.targets.local import Local
+
     return Local(instances.current())
 
 

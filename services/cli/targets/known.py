@@ -15,7 +15,6 @@ from services.cli import instance as instances
 from services.cli.errors import CliError
 from services.cli.targets import kubectl
 from services.cli.targets.kubectl import KIND, Where
-from services.schema.component import ComponentName
 
 PATIENCE: Final = "--request-timeout=2s"
 
@@ -38,6 +37,8 @@ def names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def components(incomplete: str) -> list[str]:
+    from services.schema.component import ComponentName  # pydantic, on no other Tab
+
     return [name for name in get_args(ComponentName) if name.startswith(incomplete)]
 
 
