@@ -12,8 +12,8 @@ from services.cli.output import Format
 from services.cli.targets.choice import choose, targeted
 from services.cli.targets.kubectl import Where
 
-tiers_app = typer.Typer(invoke_without_command=True, help="The tiers document.")
-breakers_app = typer.Typer(invoke_without_command=True, help="Circuit breakers.")
+tiers_app = typer.Typer(invoke_without_command=True, help="Limits: who enforces which, and changes.")
+breakers_app = typer.Typer(invoke_without_command=True, help="Breakers that are not closed, and forcing.")
 
 
 @tiers_app.callback()
@@ -29,7 +29,7 @@ def tiers_bare(where: Where, *, ctx: typer.Context, name: NameOption = None, out
 @tiers_app.command("history")
 @targeted
 def tiers_history(where: Where, *, name: Name = None, output: Output = Format.table) -> None:
-    """The documents before."""
+    """List the documents before."""
     from services.cli.commands import tiers
 
     end(tiers.history(choose(where), output, name))
@@ -58,7 +58,7 @@ def tiers_rotate(
 @tiers_app.command("rollback")
 @targeted
 def tiers_rollback(where: Where, *, name: Name = None, wait: WaitFor = False, timeout: Timeout = 120.0) -> None:
-    """Put the tiers of the document before into the spec."""
+    """Go back to the document before. Its tiers are put into the spec."""
     from services.cli.commands import tiers
 
     end(tiers.rollback(choose(where), name, within_s=timeout if wait else None))

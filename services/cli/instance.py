@@ -17,6 +17,7 @@ from typing import Any, Final
 from services.cli.errors import REFUSED, CliError
 
 PLUGIN: Final = "kubectl-scalableapi"
+PLUGIN_PROGRAMS: Final = (PLUGIN, "kubectl_complete-scalableapi")
 CONTROLLER_FILE: Final = "controller.json"
 """In the state folder: where the controller's own control port is."""
 
@@ -119,7 +120,7 @@ def alive(pid: int) -> bool:
 
 def as_plugin() -> bool:
     """Run as `kubectl scalableapi …`: the user means a cluster, never this machine."""
-    return Path(sys.argv[0]).name == PLUGIN
+    return Path(sys.argv[0]).name in PLUGIN_PROGRAMS
 
 
 def current() -> Instance:

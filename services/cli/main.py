@@ -18,13 +18,13 @@ import typer
 import typer.exceptions
 from typer._click.exceptions import ClickException
 
-from services.cli.commands.top import By
 from services.cli.errors import FAILED, INTERRUPTED, USAGE, CliError
 from services.cli.groups import breakers_app, tiers_app
-from services.cli.instance import refused
-from services.cli.options import DatabaseUrl, Name, NameOption, Output, Timeout, Wait, What, end
+from services.cli.instance import as_plugin, refused
+from services.cli.options import By, DatabaseUrl, Name, NameOption, Output, Timeout, Wait, What, end
 from services.cli.output import Format
 from services.cli.targets.choice import choose, targeted
+from services.cli.targets.known import components
 from services.cli.targets.kubectl import Where
 
 NO_COMMAND: Final = "explain: a METHOD and a PATH, or `scaling [COMPONENT]`"
@@ -93,7 +93,7 @@ def apply(
     wait: Annotated[bool, typer.Option("--wait", help="Until it is in force everywhere.")] = False,
     timeout: Timeout = 120.0,
 ) -> None:
-    """Validate a manifest, show what changes, give it to the instance or the cluster."""
+    """Put a manifest in force. It is validated first, and what changes is shown."""
     from services.cli.commands.apply import run
 
     end(run(where, file, dry_run=dry_run, within_s=timeout if wait else None))
@@ -107,7 +107,7 @@ def get(
     watch: Annotated[bool, typer.Option("-w", "--watch", help="Go on with every change.")] = False,
     output: Output = Format.table,
 ) -> None:
-    """One row each, as kubectl get would show it."""
+    """List them, one row each. The columns are those of kubectl get."""
     from services.cli.commands.status import run_get
 
     end(run_get(choose(where), output, name, watch=watch))
@@ -124,7 +124,7 @@ def status(
     timeout: Timeout = 120.0,
     output: Output = Format.table,
 ) -> None:
-    """One screen: components, tiers, breakers, conditions, decisions. Exit 1 while it is not Ready."""
+    """Show one of them on one screen. Components, tiers, breakers, conditions, decisions; exit 1 while it is not Ready."""
     from services.cli.commands.status import run_status
 
     end(run_status(choose(where), output, name, verbose=verbose, within_s=timeout if wait else None))
@@ -145,7 +145,7 @@ def explain(
     live: Annotated[bool, typer.Option("--live", help="With scaling: the windows of this second.")] = False,
     output: Output = Format.table,
 ) -> None:
-    """Why a component has the replicas it has, or what would happen to a request."""
+    """Tell why: replicas, or a request. The decision is computed again; the request is asked of gateway and balancer."""
     if subject == "scaling":
         from services.cli.commands.explain_scaling import run as run_scaling
 
@@ -164,7 +164,7 @@ def explain(
 @app.command()
 @targeted
 def events(where: Where, *, name: Name = None, output: Output = Format.table) -> None:
-    """What happened, oldest first."""
+    """List what happened, oldest first."""
     from services.cli.commands.events import run
 
     end(run(choose(where), output, name))
@@ -175,11 +175,11 @@ def events(where: Where, *, name: Name = None, output: Output = Format.table) ->
 def scale(
     where: Where,
     *,
-    component: Annotated[str, typer.Argument(help="Which component.")],
+    component: Annotated[str, typer.Argument(help="Which component.", autocompletion=components)],
     replicas: Annotated[int, typer.Argument(help="How many.", min=0)],
     name: NameOption = None,
 ) -> None:
-    """Set a component's count; it goes to mode Manual."""
+    """Set a component's count. Its mode becomes Manual."""
     from services.cli.commands.edit import scale as run
 
     end(run(choose(where), component, replicas, name))
@@ -194,7 +194,7 @@ def pause(
     reason: Annotated[str, typer.Option(help="Why; status shows it.")] = "",
     name: Name = None,
 ) -> None:
-    """Hold growing, shrinking or the tiers as they are."""
+    """Hold counts or tiers as they are."""
     from services.cli.commands.edit import pause as run
 
     end(run(choose(where), what, name, on=True, reason=reason))
@@ -223,7 +223,7 @@ def top(
 
 @app.command()
 def version(output: Output = Format.table) -> None:
-    """This program's version and the running processes'."""
+    """Tell the versions that run."""
     from services.cli.commands.version import run
 
     end(run(output))
@@ -326,7 +326,18 @@ def migrate_verify(database_url: DatabaseUrl = None, wait: Wait = 0.0, output: O
 
 def main() -> None:
     """The console script."""
-    sys.exit(guarded(lambda: app(standalone_mode=False)))
+    program = for_clusters(app) if as_plugin() else app
+    sys.exit(guarded(lambda: program(standalone_mode=False)))
+
+
+def for_clusters(program: typer.Typer) -> typer.Typer:
+    """The commands that a cluster can be asked: help and completion of the kubectl plugin name no others."""
+    for command in program.registered_commands:
+        command.hidden = not (hasattr(command.callback, "targeted") or command.callback is version)
+    for group in program.registered_groups:
+        bare = group.typer_instance.registered_callback if group.typer_instance else None
+        group.hidden = bare is None or not hasattr(bare.callback, "targeted")
+    return program
 
 
 def guarded(command: Callable[[], Any]) -> int:

@@ -98,6 +98,30 @@ def test_kubectl_scalableapi_status_is_a_plugin(client, namespace, plane, enviro
     assert (refused.returncode, words(refused)) == (4, ["error", "why", "next"])
 
 
+def test_kubectl_completes_it(client, namespace, plane, environment):
+    """A Tab in a shell with kubectl's completion: its own program finds ours and passes on commands, flags and the names
+    that the cluster has."""
+    with_status(client, namespace)
+    with_status(client, namespace, "store")
+    where = [f"--kubeconfig={plane.kubeconfig}", "-n", namespace]
+
+    def offered(*words: str) -> list[str]:
+        done = ran(["kubectl", "__complete", "scalableapi", *words], environment)
+        assert done.returncode == 0, done.stderr
+        *lines, directive = done.stdout.splitlines()
+        assert directive == ":4"
+        return [line.split("\t")[0] for line in lines]
+
+    assert offered("st") == ["status"]
+    assert offered("status", "--conte") == ["--context"]
+    assert offered("status", *where, "") == ["shop", "store"]
+    assert offered("pause", *where, "st") == ["store"]
+    assert offered("status", where[0], "--context", "t") == ["test"]
+    assert offered("get", where[0], "-n", namespace) == [
+        n for n in offered("get", where[0], "-n", "") if n.startswith(namespace)
+    ]
+
+
 def test_get_prints_the_columns_of_kubectl(client, namespace, cli, kubectl):
     """`get -o wide` has kubectl's columns and cells, ages aside; `-o name` its names."""
     with_status(client, namespace)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Any
 
 from services.cli import fleet
@@ -14,6 +13,7 @@ from services.cli import instance as instances
 from services.cli.errors import DONE, UNREACHABLE
 from services.cli.fleet import Process
 from services.cli.instance import Instance
+from services.cli.options import By
 from services.cli.output import Format, coloured, emit, humane_bytes, say, table
 from services.schema.snapshot import Snapshot
 
@@ -33,11 +33,6 @@ HEADS = [
     "CPU %",
     "RSS",
 ]
-
-
-class By(StrEnum):
-    process = "process"
-    component = "component"
 
 
 def run(form: Format, *, by: By, once: bool) -> int:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from services.cli.commands import top
-from services.cli.commands.top import By
 from services.cli.errors import UNREACHABLE
 from services.cli.fleet import Process
+from services.cli.options import By
 from services.cli.output import Format
 from services.schema.snapshot import Latency, LimiterState, Snapshot
 from tests.unit.cli.commands.test_status import running, stored
