@@ -237,6 +237,7 @@ class KubernetesBackend:
     async def mark_victims(self, api: Api, component: str, pods: frozenset[str]) -> Outcome:
         deployment = self.deployment(api.key, component)
         if deployment is None:
+            self.wrote.marked.pop((api.key, component), None)  # healing clears what they still carry
             return Gone()
         self.wrote.marked[api.key, component] = pods
         for pod in list(self.store.selected(deployment.namespace, deployment.selector)):

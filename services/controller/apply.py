@@ -11,14 +11,14 @@ Caller: controller.visit, after each decision. What is remembered is in `decide.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from services.controller.backend import Api, Done, Event, Fleet, Pod, Unchanged, Workload
 from services.controller.decide import Minded, Victim
 from services.controller.observe import Watch, is_draining
-from services.controller.pods import Hands
+from services.controller.pods import ControlPorts, Hands
 from services.core import autoscale, victims
 from services.core.autoscale import Decision, Record
 from services.schema.scalable_api import PATH_ORDER, Component, duration_ms
@@ -82,7 +82,7 @@ async def _more(scene: Scene, record: Record, mind: Minded, hands: Hands) -> lis
     if back:
         pods = [scene.pods[uid] for uid in back if uid in scene.pods]
         returned = await hands.ports.drain(pods, hands.token, hands.backend.epoch, on=False)
-        names = [mind.victims.pop(uid).name for uid in back if uid in returned]
+        names = [mind.victims.pop(uid).pod.name for uid in back if uid in returned]
         if names:
             mind.memory = autoscale.changed(mind.memory, scene.now_ms, len(names))
             happened.append(Event("Normal", "Undrained", f"{', '.join(names)} serve again", scene.component.name))
@@ -102,7 +102,7 @@ def _fewer(scene: Scene, record: Record, mind: Minded) -> list[Event]:
     count = record.committed - record.final
     chosen = victims.pick(candidates, count, floor=floor, draining=draining)
     for uid in chosen:
-        mind.victims[uid] = Victim(scene.pods[uid].name, scene.now_ms)
+        mind.victims[uid] = Victim(scene.pods[uid], scene.now_ms)
     if not chosen:
         return []
     mind.memory = autoscale.changed(mind.memory, scene.now_ms, -len(chosen))
@@ -170,7 +170,7 @@ def _advance(scene: Scene, pod: Pod | None, victim: Victim) -> list[Event]:
     if _waited(scene, victim) >= _timeout_ms(scene):
         victim.empty = True
         left = scene.watch.fresh(scene.now_ms, pod.uid)
-        message = f"{victim.name} still has {left.in_flight if left else 'unknown'} in flight; it goes all the same"
+        message = f"{victim.pod.name} still has {left.in_flight if left else 'unknown'} in flight; it goes all the same"
         return [Event("Warning", "DrainTimedOut", message, scene.component.name)]
     if _routed_away(scene, pod, victim):
         _note_idle(scene, pod, victim)
@@ -224,9 +224,16 @@ async def _check_leavers(scene: Scene, mind: Minded, hands: Hands) -> list[Event
             await hands.backend.mark_victims(scene.api, scene.component.name, frozenset())
             await hands.ports.drain([pod], hands.token, hands.backend.epoch, on=False)
             del mind.victims[uid]
-            message = f"{victim.name} was marked, another went; it serves again"
+            message = f"{victim.pod.name} was marked, another went; it serves again"
             happened.append(Event("Warning", "VictimMissed", message, scene.component.name))
     return happened
+
+
+async def let_go(victims: Iterable[Victim], ports: ControlPorts, token: str, epoch: int) -> None:
+    """Nobody asks for fewer any more: who was drained serves again now, not when the mark ends by itself."""
+    drained = [victim.pod for victim in victims if victim.asked_ms is not None and victim.leaving_ms is None]
+    if drained:
+        await ports.drain(drained, token, epoch, on=False)
 
 
 async def _scale(scene: Scene, replicas: int, mind: Minded, hands: Hands) -> bool:

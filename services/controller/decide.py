@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from services.controller.backend import Fleet
+from services.controller.backend import Fleet, Pod
 from services.controller.budgets import Purse
 from services.controller.observe import Watch, counts, readings
 from services.controller.overwrites import Claim
@@ -39,16 +39,15 @@ DEFAULT_METRICS: Final[Mapping[str, tuple[Metric, ...]]] = {
 
 @dataclass(slots=True)
 class Victim:
-    """A pod on its way out (§5.6): marked at `since_ms`; `asked_ms` = the last drain call that was heard."""
+    """A pod on its way out (§5.6), as it was picked at `since_ms`; `asked_ms` = the last drain call that was heard."""
 
-    name: str
+    pod: Pod
     since_ms: int
     asked_ms: int | None = None
     idle_seq: int = -1
     idle_twice: bool = False
     empty: bool = False
     leaving_ms: int | None = None
-    timed_out: bool = False
 
 
 @dataclass(slots=True)

@@ -146,7 +146,9 @@ class Controller:
     def _forget(self) -> None:
         """Objects that are gone."""
         apis = self._backend.apis()
-        for known in (self.minds, self._loads, self._due_s):
+        for key in self.minds.keys() - apis.keys():
+            spawn(self._part(self.minds.pop(key), self._visits.get(key)), name="part")
+        for known in (self._loads, self._due_s):
             for key in known.keys() - apis.keys():
                 del known[key]
 
@@ -159,6 +161,12 @@ class Controller:
                     await self._visit(key)
         finally:
             del self._visits[key]
+
+    async def _part(self, mind: Mind, visit: asyncio.Task[None] | None) -> None:
+        """After the visit that may still be under way."""
+        if visit is not None:
+            await asyncio.wait({visit})
+        await self._visitor.part(mind)
 
     async def _visit(self, key: Key) -> None:
         """One that fails does not end the others."""

@@ -52,6 +52,7 @@ class Mind:
     latest: Status | None = None
     written_ms: int = -REST_MS
     circuit_writes: tuple[int, ...] = ()
+    token: str = ""
     token_ms: int = -TOKEN_MS
     unauthorized: bool = False
     fetched: Fetched = field(default_factory=Fetched)

@@ -14,7 +14,7 @@ from typing import Final
 
 from services.controller import budgets, news, timetable
 from services.controller.accept import accepted
-from services.controller.apply import Scene, carry_out
+from services.controller.apply import Scene, carry_out, let_go
 from services.controller.backend import Api, Backend, Event, Fleet, Pod, Record
 from services.controller.collect import facts_of, gateways, limiters
 from services.controller.conditions import DISABLED, FORCE
@@ -65,7 +65,8 @@ class Visitor:
         mind.force(found.annotations.get(FORCE, ""))
         api, fleet = accepted(found, mind.checked, self.numbers.servers), self.backend.fleet(found)
         writer = Writer(self.backend, mind.denied, self.meters.wrote(started_s))
-        hands = Hands(writer, self.ports, await self._token(now_ms, api, mind))
+        mind.token = await self._token(now_ms, api, mind)
+        hands = Hands(writer, self.ports, mind.token)
         await self._observe(now_ms, api.spec, fleet, mind=mind, hands=hands, pace=pace)
         happened, done = news.object_events(api, mind.told), Done()
         if api.spec is not None:
@@ -78,6 +79,11 @@ class Visitor:
         await self._tell(now_ms, api, happened)
         self.meters.visit.observe(time.monotonic() - started_s)
         return load_of(now_ms, fleet, mind)
+
+    async def part(self, mind: Mind) -> None:
+        """The object is gone, its pods stay: without a finalizer what is left to do is done afterwards."""
+        for minded in mind.components.values():
+            await let_go(minded.victims.values(), self.ports, mind.token, self.backend.epoch)
 
     async def _decide_and_act(
         self, now_ms: int, api: Api, spec: ScalableApiSpec, fleet: Fleet, *, mind: Mind, hands: Hands
@@ -176,6 +182,10 @@ async def _apply(
         mind.swept = True
         for name in decisions:
             await hands.backend.mark_victims(api, name, frozenset())
+    named = {component.name for component in api.spec.components} if api.spec else set()
+    for name in mind.components.keys() - named:  # not ours any more
+        await let_go(mind.components.pop(name).victims.values(), hands.ports, hands.token, hands.backend.epoch)
+        await hands.backend.mark_victims(api, name, frozenset())
     for name, decision in decisions.items():
         component = api.spec.component(name) if api.spec else None
         if component is not None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from services.controller.apply import milli_text, sentence
 from services.core.autoscale import Counts, Memory, Metric, Ring, Rules, Window, decide
 from services.schema.snapshot import EndpointState
+from tests.harness.wait import eventually
 from tests.unit.controller.scene import API, Stage, spec
 
 
@@ -73,6 +76,64 @@ async def test_load_that_returns_brings_the_victim_back():
     assert f"undrain {drained}" in stage.ports.calls
     assert "Undrained" in stage.reasons()
     assert stage.count("api") == 3
+
+
+async def test_a_victim_of_an_object_that_is_gone_serves_again():
+    """Deleted while a pod drains: the pod is told at once, once, and nothing is scaled."""
+    stage = Stage(api=3)
+    stage.ports.says["api"] = {"in_flight": 7}
+    stage.change(spec=spec(api={"minReplicas": 3}))
+    await down(stage, 2)
+    await stage.seconds(2)
+    (drained,) = stage.ports.draining
+    stage.backend.objects, before = {}, len(stage.backend.writes)
+    await stage.controller.tick()
+    await eventually(lambda: not stage.ports.draining, 1, "it serves again")
+    await stage.controller.tick()
+    assert stage.ports.calls[-1] == f"undrain {drained}"
+    assert len(stage.backend.writes) == before
+
+
+async def test_an_object_that_goes_during_its_visit_drains_nobody_afterwards():
+    """The visit that was under way still drains; its victim serves again after that."""
+    stage = Stage(api=3)
+    stage.ports.says["api"] = {"in_flight": 7}
+    stage.change(spec=spec(api={"minReplicas": 3}))
+    await down(stage, 2)
+    asked, answer, drain = asyncio.Event(), asyncio.Event(), stage.ports.drain
+
+    async def slow(pods, token, epoch, *, on):
+        if on:
+            asked.set()
+            await answer.wait()
+        return await drain(pods, token, epoch, on=on)
+
+    stage.ports.drain = slow  # type: ignore[method-assign]
+    running = asyncio.ensure_future(stage.controller.run())
+    stage.now_ms += 1000
+    await asked.wait()
+    stage.backend.objects = {}
+    stage.backend.touch("uid-1")
+    await eventually(lambda: not stage.controller.minds, 5, "it is forgotten")
+    answer.set()
+    await eventually(lambda: stage.ports.calls[-1].startswith("undrain"), 5, "it serves again")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert not stage.ports.draining
+
+
+async def test_a_victim_of_a_component_that_left_the_spec_serves_again():
+    """Not ours any more: un-drained and forgotten."""
+    stage = Stage(api=3)
+    stage.ports.says["api"] = {"in_flight": 7}
+    stage.change(spec=spec(api={"minReplicas": 3}))
+    await down(stage, 2)
+    await stage.seconds(2)
+    assert stage.ports.draining
+    stage.change(spec=spec(components=[{"name": "gateway"}, {"name": "balancer"}]))
+    await stage.seconds(2)
+    assert not stage.ports.draining
+    assert set(stage.controller.minds["uid-1"].components) == {"gateway", "balancer"}
 
 
 async def test_drains_are_renewed():
