@@ -11,12 +11,11 @@ cd "$(dirname "$0")/.."
 step=${1:-} service=${2:-} out=${3:-}
 tools=${TOOLS:-/tools} secrets=${SECRETS:-/run/secrets}
 
-export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_QUIET=1
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_QUIET=1 PIP_CACHE_DIR=/var/cache/pip
 [ ! -s "$secrets/pip.conf" ] || export PIP_CONFIG_FILE="$secrets/pip.conf"
 [ ! -s "$secrets/ca.crt" ] || export PIP_CERT="$secrets/ca.crt"
 
 fail() { printf 'build-service: %s\n' "$1" >&2; exit 2; }
-export PIP_CACHE_DIR=/var/cache/pip
 install() { "$tools/bin/python" -m pip --python "$out/bin/python" install --no-deps --no-compile "$@"; }
 wheel() { # wheel TARGET: the project itself
     made=$(mktemp -d)
