@@ -334,7 +334,8 @@ affinity:
 {{- with .values.topologySpreadConstraints }}
 topologySpreadConstraints:
 {{- range . }}
-- {{- toYaml (merge (dict) . (dict "labelSelector" (dict "matchLabels" $selector) "matchLabelKeys" (list "pod-template-hash"))) | nindent 2 }}
+{{- $own := dict "labelSelector" (dict "matchLabels" $selector) "matchLabelKeys" (list "pod-template-hash") }}
+- {{- toYaml (ternary . (merge (dict) . $own) (hasKey . "labelSelector")) | nindent 2 }}
 {{- end }}
 {{- end }}
 {{- end }}
