@@ -335,7 +335,8 @@ affinity:
 topologySpreadConstraints:
 {{- range . }}
 {{- $own := dict "labelSelector" (dict "matchLabels" $selector) "matchLabelKeys" (list "pod-template-hash") }}
-- {{- toYaml (ternary . (merge (dict) . $own) (hasKey . "labelSelector")) | nindent 2 }}
+{{- if hasKey . "labelSelector" }}{{ $own = dict }}{{ end }}
+- {{- toYaml (merge (dict) . $own) | nindent 2 }}
 {{- end }}
 {{- end }}
 {{- end }}
