@@ -36,13 +36,14 @@ def command(*argv: str) -> bool:
 
 
 def check(_extra: list[str]) -> Result:
-    """Format, lint, types, layers, generated files."""
+    """Format, lint, types, layers, generated files, charts."""
     steps = [
         command("ruff", "format", "--check", "."),
         command("ruff", "check", "."),
         command("mypy"),
         command("lint-imports"),
         command("python", "-m", "tests.generate", "--check"),
+        command("python", "-m", "pytest", "-q", "tests/unit/charts/test_objects.py", "-k", "test_lint"),
     ]
     return Result("check", passed=sum(steps), failed=len(steps) - sum(steps))
 

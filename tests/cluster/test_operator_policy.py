@@ -109,7 +109,7 @@ def test_policy_compiles(client: Client, policed: str) -> None:
     """The API server's type check finds no fault with the policy's expressions."""
 
     def checked(found: Object) -> bool:
-        return (found.get("status") or {}).get("observedGeneration") == found["metadata"]["generation"]
+        return bool((found.get("status") or {}).get("observedGeneration") == found["metadata"]["generation"])
 
     name = f"metadata.name={policed}-deletion-cost"
     found = client.watch(f"{KINDS}/validatingadmissionpolicies", checked, 20, fieldSelector=name)

@@ -35,12 +35,11 @@ class Trace:
         x.client = client = self._clients.of(x)
         trace_id, x.span_id = draw_ids()
         parent = special.get(b"traceparent")
-        adopted = parent is not None and not self._restart and self._adopt(x, parent, trusted=client.trusted)
-        if not adopted:
+        if parent is None or self._restart or not self._adopt(x, parent, trusted=client.trusted):
             x.trace_id = trace_id
             if b"tracestate" in special:
                 del special[b"tracestate"]
-        if self._sample and not (adopted and client.trusted):
+        if self._sample and not (client.trusted and x.trace_id is not trace_id):
             x.sampled = trace_id[16:] < self._sample
         wanted = special.get(b"x-request-id")
         x.request_id = wanted if wanted is not None and REQUEST_ID.fullmatch(wanted) else x.trace_id

@@ -21,7 +21,10 @@ from tests.harness.chart_values import Value, ValuesError, parse, schema_of, tab
 from tests.unit.charts.scenes import DEFAULT, merged, nested, values
 
 charts = pytest.mark.parametrize("chart", DEFAULT)
-NEEDED: Final = {"postgres.url": "postgresql://owner:secret@db/shop", "redis.url": "redis://valkey:6379/0"}
+NEEDED: Final[dict[str, dict[str, Any]]] = {
+    "scalable-api": {"postgres.url": "postgresql://owner:secret@db/shop", "redis.url": "redis://valkey:6379/0"},
+    "scalable-api-operator": {"crds.install": False},
+}
 OUR_OWN_RULES: Final = (
     r"terminationGracePeriodSeconds: \d+ is too short",
     r"httpRoute\.parentRefs: name the Gateway",
@@ -35,6 +38,7 @@ def tree(chart: str) -> tuple[Value, ...]:
     return parse((helm.CHARTS / chart / "values.yaml").read_text())
 
 
+@functools.cache
 def leaves(chart: str) -> list[Value]:
     return [leaf for value in tree(chart) for leaf in value.leaves()]
 
@@ -108,7 +112,7 @@ def test_environment_takes_every_form(chart: str, entry: helm.Object) -> None:
     assert entry in env
 
 
-def drawn(leaf: Value) -> st.SearchStrategy[Any]:
+def _drawn(leaf: Value) -> st.SearchStrategy[Any]:
     """Values that the leaf's schema takes: its enum, its range, either of a switch, its default and example."""
     schema = schema_of(leaf)
     plain = [x for x in (leaf.default, yaml.safe_load(leaf.words.example or "")) if x is not None]
@@ -126,16 +130,21 @@ def drawn(leaf: Value) -> st.SearchStrategy[Any]:
     return st.sampled_from(plain)
 
 
+@functools.cache
+def drawn(chart: str) -> dict[str, st.SearchStrategy[Any]]:
+    return {leaf.name: _drawn(leaf) for leaf in leaves(chart) if not leaf.name.startswith("crds.")}
+
+
 @st.composite
 def valid(draw: st.DrawFn, chart: str) -> helm.Object:
-    chosen = draw(st.lists(st.sampled_from(leaves(chart)), unique_by=lambda leaf: leaf.path, max_size=20))
-    trees = [nested(leaf.path, draw(drawn(leaf))) for leaf in chosen]
-    needed = [nested(path.split("."), value) for path, value in NEEDED.items() if chart == "scalable-api"]
-    return merged(*trees, *needed)
+    """Some values of the tree; not the CRD, which is large and depends on nothing else."""
+    chosen = draw(st.lists(st.sampled_from(list(drawn(chart))), unique=True, max_size=20))
+    trees = [nested(name.split("."), draw(drawn(chart)[name])) for name in chosen]
+    return merged(*trees, *(nested(path.split("."), value) for path, value in NEEDED[chart].items()))
 
 
 @charts
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @drawing(data=st.data())
 def test_valid_values_render(chart: str, data: st.DataObject) -> None:
     """Whatever mixture of values the schema takes, the templates render it, or refuse it by a rule of ours in words."""

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
-from services.core.verdicts import PARKED
+from collections.abc import Sequence
+
+from services.core.verdicts import PARKED, Outcome
+from services.http1.exchange import Exchange
 from services.http1.spans import Marked, Spans, marks_of, parent_of, spans_of
 from services.runtime.metrics import Metrics
-from services.runtime.tracing import CLIENT, INTERNAL, SERVER, Tracing
+from services.runtime.tracing import CLIENT, INTERNAL, SERVER, Span, Tracing
 from tests.unit.gateway.doubles import exchange
 
 TRACE, OWN, ABOVE = b"0af7651916cd43dd8448eb211c80319c", b"53995c3f42cd8ad8", b"b7ad6b7169203331"
@@ -14,14 +17,14 @@ class Somewhere:
     id = "api-1"
 
 
-def sampled(**special: bytes):
-    x = exchange(**special)
+def sampled(traceparent: bytes = b"") -> Exchange:
+    x = exchange(traceparent=traceparent)
     x.sampled, x.trace_id, x.span_id = True, TRACE, OWN
     x.started, x.status, x.method = 100.0, 200, b"GET"
     return x
 
 
-def stage(x) -> object:
+def stage(x: Exchange) -> Outcome:
     x.endpoint = Somewhere()
     return PARKED
 
@@ -84,8 +87,13 @@ def test_a_new_trace_has_no_parent():
 
 def test_the_finish_hands_over_what_is_sampled():
     """Nothing of an exchange that is not, or that never had a head."""
-    sent = []
-    tracing = Tracing(lambda spans: bool(sent.extend(spans)) or True, Metrics("gateway", "1"), every_s=60)
+    sent: list[Span] = []
+
+    def take(spans: Sequence[Span]) -> bool:
+        sent.extend(spans)
+        return True
+
+    tracing = Tracing(take, Metrics("gateway", "1"), every_s=60)
     spans = Spans(tracing, "gateway", lambda x: "/api/v1/status")
     headless, other = sampled(), exchange()
     headless.started = 0.0
