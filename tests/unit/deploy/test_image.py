@@ -144,8 +144,6 @@ def test_each_image_has_its_packages_alone() -> None:
 )
 def test_a_wrong_build_argument_is_named(line: list[str], told: str) -> None:
     """One line that says what is wrong and what would be right; exit 2."""
-    run = subprocess.run(
-        [ROOT / "deploy" / "build-service.sh", *line], check=False, capture_output=True, text=True
-    )
+    run = subprocess.run([ROOT / "deploy" / "build-service.sh", *line], check=False, capture_output=True, text=True)
     assert run.returncode == 2
     assert told in run.stderr
