@@ -35,6 +35,8 @@ REPOSITORY: Final = "ghcr.io/scalable-api"
 SUITE: Final = "bookworm"
 BASE: Final = f"localhost/scalable-api/base:{SUITE}"
 """Debian's smallest, made here; the Dockerfile's own base is a registry's."""
+CANARY: Final = "pip-settings-canary.invalid"
+"""A host that pip is told to trust while it builds; test_images.py looks for it in what was built."""
 UNUSED_S: Final = 7 * 86_400
 RECIPE: Final = ("deploy/Dockerfile", "deploy/build-images", ".dockerignore", "tests/node/images.py")
 
@@ -86,9 +88,10 @@ def engine() -> bool:
 
 
 def _build(services: list[str], folder: Path) -> None:
-    environment = {**os.environ, "REPOSITORY": REPOSITORY}
+    trusted = os.environ.get("PIP_TRUSTED_HOST", "")
+    environment = {**os.environ, "REPOSITORY": REPOSITORY, "PIP_TRUSTED_HOST": f"{trusted} {CANARY}".strip()}
     if not engine():
-        _need("buildah", "debootstrap")
+        need_root("buildah", "debootstrap")
         environment["BASE_IMAGE"] = _base()
     _say(f"building {', '.join(services)} (minutes the first time)")
     began = time.monotonic()
@@ -125,14 +128,13 @@ def _told(*line: str) -> str:
     return subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
-def _need(*programs: str) -> None:
+def need_root(*programs: str) -> None:
+    """Raises MissingNeedError unless we are root and these Debian packages' programs are there."""
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
-        raise MissingNeedError(
-            f"images without an engine need {', '.join(missing)}: apt-get install {' '.join(missing)}"
-        )
+        raise MissingNeedError(f"images need {', '.join(missing)}: apt-get install {' '.join(missing)}")
     if os.geteuid() != 0:
-        raise MissingNeedError("images without an engine need root: sudo, or start docker")
+        raise MissingNeedError(f"{', '.join(programs)} need root")
 
 
 @contextmanager
