@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cluster.client import scalable_apis
+from tests.cluster.client import Object, scalable_apis
 from tests.cluster.control_server import Voice
 from tests.cluster.fault_proxy import Call, Refuse
 from tests.cluster.operator_scene import OLDEST, Scene, quick
@@ -13,7 +13,7 @@ from tests.cluster.test_operator_crashes import shows
 pytestmark = OLDEST
 
 COST = "controller.kubernetes.io/pod-deletion-cost"
-FEWER = {"components": [quick("gateway"), quick("balancer"), quick("api", mode="Manual")], "replicas": 3}
+FEWER: Object = {"components": [quick("gateway"), quick("balancer"), quick("api", mode="Manual")], "replicas": 3}
 
 
 def draining(scene: Scene) -> list[Voice]:
