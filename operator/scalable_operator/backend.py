@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from scalable_operator import records, targets
+from scalable_operator.installed import Installed
 from scalable_operator.kube import Answer, Kube, Place, outcome
 from scalable_operator.lease import MANAGER, Lease
 from scalable_operator.pacing import Pacing
@@ -69,7 +70,7 @@ class _Looked:
 
 
 class KubernetesBackend:
-    """`Backend`. `heal` is run before visits begin."""
+    """`Backend`. `heal` is run before visits begin; `installed` is asked whether the CRD is of our version."""
 
     def __init__(
         self,
@@ -78,13 +79,14 @@ class KubernetesBackend:
         lease: Lease,
         *,
         instance: str,
+        installed: Installed | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.kube, self.store, self.lease = kube, store, lease
         self.pacing, self.wrote = Pacing(), Written()
         self.busy: set[tuple[Key, str]] = set()
         self.heal: Callable[[], Awaitable[None]] | None = None
-        self._instance, self._clock = instance, clock
+        self._instance, self._installed, self._clock = instance, installed, clock
         self._apis: tuple[int, Mapping[Key, Api]] = (-1, {})
         self._claims: Mapping[Name, Key] = {}
         self._tokens: dict[Key, _Looked] = {}
@@ -106,6 +108,8 @@ class KubernetesBackend:
             if self.heal is not None and self.may_write():
                 await self.heal()
             await self._look_for_targets()
+            if self._installed is not None and await self._installed.look():
+                self.store.edition += 1
         return found
 
     # ------------------------------------------------------------------------------------------------------ observe
@@ -131,6 +135,7 @@ class KubernetesBackend:
             errors=record.errors,
             annotations=dict(record.annotations),
             conflict=self._conflict(record),
+            outdated=self._installed.outdated if self._installed else "",
             lost={c.name: self._absent[name].problem for c, name in targets.targets(record) if name in self._absent},
             no_token=looked.problem if looked else "",
         )
@@ -339,7 +344,7 @@ class KubernetesBackend:
         if isinstance(found, Done):
             log.info("written", kind=kind, path=place.path, epoch=self.epoch)
             return answer
-        log.warning("not written", kind=kind, path=place.path, code=answer.code, message=answer.message)
+        log.warning("not written", kind=kind, path=place.path, code=answer.code, why=answer.message)
         return found
 
     def _forget(self, live: Mapping[Key, object]) -> None:
