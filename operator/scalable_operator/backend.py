@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from scalable_operator import records, targets
+from scalable_operator.installed import Installed
 from scalable_operator.kube import Answer, Kube, Place, outcome
 from scalable_operator.lease import MANAGER, Lease
 from scalable_operator.pacing import Pacing
@@ -71,7 +72,7 @@ class _Looked:
 
 
 class KubernetesBackend:
-    """`Backend`. `heal` is run before visits begin."""
+    """`Backend`. `heal` is run before visits begin; `installed` is asked whether the CRD is of our version."""
 
     def __init__(
         self,
@@ -80,13 +81,14 @@ class KubernetesBackend:
         lease: Lease,
         *,
         instance: str,
+        installed: Installed | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.kube, self.store, self.lease = kube, store, lease
         self.pacing, self.wrote = Pacing(), Written()
         self.busy: set[tuple[Key, str]] = set()
         self.heal: Callable[[], Awaitable[None]] | None = None
-        self._instance, self._clock = instance, clock
+        self._instance, self._installed, self._clock = instance, installed, clock
         self._apis: dict[Key, Api] = {}
         self._tokens: dict[Key, _Looked] = {}
         self._absent: dict[Name, _Looked] = {}
@@ -107,6 +109,8 @@ class KubernetesBackend:
             if self.heal is not None and self.may_write():
                 await self.heal()
             await self._look_for_targets()
+            if self._installed is not None and await self._installed.look():
+                self.store.asked |= self.store.apis.keys()
         return found
 
     # ------------------------------------------------------------------------------------------------------ observe
@@ -135,6 +139,7 @@ class KubernetesBackend:
             errors=record.errors,
             annotations=dict(record.annotations),
             conflict=self._conflict(record),
+            outdated=self._installed.outdated if self._installed else "",
             lost={c.name: self._absent[name].problem for c, name in targets.targets(record) if name in self._absent},
             no_token=looked.problem if looked else "",
         )
@@ -339,7 +344,7 @@ class KubernetesBackend:
         if isinstance(found, Done):
             log.info("written", kind=kind, path=place.path, epoch=self.epoch)
             return answer
-        log.warning("not written", kind=kind, path=place.path, code=answer.code, message=answer.message)
+        log.warning("not written", kind=kind, path=place.path, code=answer.code, why=answer.message)
         return found
 
     def _forget(self, key: Key) -> None:

@@ -21,6 +21,7 @@ from scalable_operator.backend import KubernetesBackend
 from scalable_operator.compare import Comparison
 from scalable_operator.handlers import watches
 from scalable_operator.healing import Healing
+from scalable_operator.installed import Installed
 from scalable_operator.kube import Kube
 from scalable_operator.lease import Lease
 from scalable_operator.ports import LeaderPorts
@@ -109,6 +110,7 @@ class Operator:
             self._store,
             self._lease,
             instance=self._rt.settings.instance_id,
+            installed=None if self._rt.settings.watch_namespaces else Installed(self._kube),
         )
         backend.heal = Healing(backend).run
         return backend

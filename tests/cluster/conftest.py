@@ -27,11 +27,15 @@ CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _numbers = itertools.count(1)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A first build takes minutes and a test seconds: the timeout is the test's alone."""
+    """A first build takes minutes and a test seconds: the timeout is the test's alone. What takes minutes begins first and ends last."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.timeout(180, func_only=True))
+    items.sort(
+        key=lambda item: (item.get_closest_marker("ends") is not None) - (item.get_closest_marker("begins") is not None)
+    )
 
 
 @pytest.fixture(scope="session", params=minors())
@@ -42,8 +46,13 @@ def minor(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def binaries(minor: str, pytestconfig: pytest.Config) -> Mapping[str, Path]:
-    """Its programs; a first build shows its progress through pytest's capture."""
-    capture: Any = pytestconfig.pluginmanager.getplugin("capturemanager")
+    """Its programs."""
+    return built(minor, pytestconfig)
+
+
+def built(minor: str, config: pytest.Config) -> Mapping[str, Path]:
+    """A first build shows its progress through pytest's capture; what it lacks skips the test."""
+    capture: Any = config.pluginmanager.getplugin("capturemanager")
     try:
         with capture.global_and_fixture_disabled():
             return programs(minor)
@@ -61,9 +70,13 @@ def plane(binaries: Mapping[str, Path]) -> Iterator[ControlPlane]:
 def client(plane: ControlPlane) -> Iterator[Client]:
     """The administrator, with our CRD established and served."""
     with plane.client() as client:
-        client.do("POST", CRDS, yaml.safe_load(CRD.read_text()), fieldValidation="Strict")
-        client.watch(CRDS, _established, 20, fieldSelector="metadata.name=scalableapis.scalableapi.io")
+        install_crd(client)
         yield client
+
+
+def install_crd(client: Client) -> None:
+    client.do("POST", CRDS, yaml.safe_load(CRD.read_text()), fieldValidation="Strict")
+    client.watch(CRDS, _established, 20, fieldSelector="metadata.name=scalableapis.scalableapi.io")
 
 
 def _established(crd: Object) -> bool:

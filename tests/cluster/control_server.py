@@ -35,13 +35,19 @@ class Voice:
     calls: list[str] = field(default_factory=list)
     epochs: list[int] = field(default_factory=list)
     seq: int = 0
+    version: str = "1.0.0"
+    newer: dict[str, Any] = field(default_factory=dict)
 
     def snapshot(self) -> bytes:
+        """With the members that a newer version has."""
+        return json.dumps(json.loads(snapshots.encode(self._snapshot())) | self.newer).encode()
+
+    def _snapshot(self) -> Snapshot:
         self.seq += 1
-        found = Snapshot(
+        return Snapshot(
             component=self.component,
             instance=self.instance,
-            version="1.0.0",
+            version=self.version,
             started_at="2026-01-01T00:00:00Z",
             at="2026-01-01T00:00:00Z",
             seq=self.seq,
@@ -60,7 +66,6 @@ class Voice:
             breakers=self.breakers,
             limiter=LimiterState("exact", degraded=False) if self.component == "gateway" else None,
         )
-        return snapshots.encode(found)
 
     def told(self, path: str, body: bytes, epoch: int) -> tuple[int, Any]:
         """A PUT or POST: code and answer."""

@@ -115,6 +115,7 @@ class Scene:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.logs: dict[int, Path] = {}
         self.ports: dict[int, int] = {}
+        self._cluster_wide: list[Object] = []
 
     def __enter__(self) -> Self:
         self.grant(rbac.namespaced(self.namespace, self.namespace))
@@ -129,6 +130,7 @@ class Scene:
         self.control.close()
         for left in (scalable_apis(self.namespace), self.deployments()):  # a later operator or node would take them up
             self.client.ask("DELETE", left)
+        self.revoke(self._cluster_wide)
         self.client.__exit__()
         self._kubelet_client.__exit__()
 
@@ -139,6 +141,12 @@ class Scene:
             path = PATHS[one["kind"]].format(one["metadata"].get("namespace", ""))
             answer = self.client.ask("POST", path, one)
             assert answer.is_success or answer.status_code == 409, answer.text
+            self._cluster_wide += [one] if "namespace" not in one["metadata"] else []
+
+    def revoke(self, objects: list[Object]) -> None:
+        for one in objects:
+            path = PATHS[one["kind"]].format(one["metadata"].get("namespace", ""))
+            self.client.do("DELETE", f"{path}/{one['metadata']['name']}")
 
     def secret(self, token: str = TOKEN) -> None:
         body = {"metadata": {"name": "shop-control"}, "data": {"token": base64.b64encode(token.encode()).decode()}}

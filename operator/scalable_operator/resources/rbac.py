@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from scalable_operator import installed
 from scalable_operator.lease import NAME
 
 Object = dict[str, Any]
@@ -25,6 +26,13 @@ RULES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("events.k8s.io", "events", ("create",)),
 )
 """Group, resource, verbs: in every namespace, or in each that is watched. Each is used: tests/cluster/test_operator_rest.py."""
+CRD_RULE: Final[Object] = {
+    "apiGroups": ["apiextensions.k8s.io"],
+    "resources": ["customresourcedefinitions"],
+    "resourceNames": [installed.NAME],
+    "verbs": ["get"],
+}
+"""In the ClusterRole alone: a namespaced operator takes the CRD as it is."""
 LEASE_RULES: Final = (
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
     {
@@ -45,7 +53,7 @@ def clusterwide(home: str = NAMESPACE) -> list[Object]:
     """`home` is the operator's own namespace. Account, its rights everywhere, its right to the Lease."""
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": home}},
-        _role("ClusterRole", ACCOUNT, "", rules()),
+        _role("ClusterRole", ACCOUNT, "", [*rules(), CRD_RULE]),
         _binding("ClusterRole", ACCOUNT, "", home),
         *_lease(home),
     ]
