@@ -27,6 +27,7 @@ from services.cli.targets.choice import choose, targeted
 from services.cli.targets.known import components
 from services.cli.targets.kubectl import Where
 
+IN_CLUSTER: Final = "From a pod beside the platform: GATEWAY_URL, FLEET, CONTROL_TOKEN say where it is."
 NO_COMMAND: Final = "explain: a METHOD and a PATH, or `scaling [COMPONENT]`"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -159,6 +160,21 @@ def explain(
             "", NO_COMMAND, f"{subject} alone names neither", "scalable-api explain GET /api/v1/status", USAGE
         )
     end(run(output, subject, detail, key_stdin=key_stdin, identifier=identifier, ip=ip, cost=cost))
+
+
+@app.command()
+def check(
+    *,
+    in_cluster: Annotated[bool, typer.Option("--in-cluster", help=IN_CLUSTER)] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Until nothing is bad.")] = False,
+    timeout: Timeout = 120.0,
+    output: Output = Format.table,
+) -> None:
+    """Look whether all is well. Processes, tiers, a request through the chain, the limiter; exit 1 if something is bad."""
+    from services.cli.commands import check as checks
+
+    look = checks.in_cluster() if in_cluster else checks.local()
+    end(checks.run(output, look, timeout if wait else None))
 
 
 @app.command()

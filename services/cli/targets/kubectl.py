@@ -16,12 +16,17 @@ from services.cli.output import clean
 
 KIND: Final = "scalableapis.scalableapi.io"
 _NO_KIND: Final = re.compile(r"doesn't have a resource type|no matches for kind|could not find the requested resource")
+_MOVED: Final = "the server rejected our request due to an error in our request"
 _REFUSED: Final = re.compile(r"\((Conflict|Invalid|BadRequest)\)|is invalid:|[Cc]onflict|denied the request")
 _UNREACHABLE: Final = re.compile(
     r"[Uu]nable to connect|connection to the server|dial tcp|i/o timeout|refused|no such host|x509|EOF"
     r"|no configuration has been provided|context .* does not exist|Error in configuration|must be logged in|\(Unauthorized\)"
     r"|getting credentials|error loading config|stat .*no such file|Timeout exceeded|\(ServiceUnavailable\)"
 )
+
+
+class MovedError(CliError):
+    """A JSON patch's own test failed: what it was made of has changed meanwhile. The API server says no more than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,9 @@ def fault(said: str) -> CliError:
         return CliError("", "not found in the cluster", why, "scalable-api get", NOT_FOUND)
     if "(Forbidden)" in said:
         return CliError("E115", "the cluster forbids it", why, "kubectl auth can-i --list")
+    if _MOVED in said:
+        next_step = "run it again; if it stays so, somebody edits it all the time"
+        return MovedError("", "the object was changed meanwhile", why, next_step, REFUSED)
     if _REFUSED.search(said):
         return CliError("", "the API server refuses it", why, exit_code=REFUSED)
     if _UNREACHABLE.search(said):
