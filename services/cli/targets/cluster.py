@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -12,12 +14,13 @@ import yaml
 
 from services.cli.errors import NOT_FOUND, CliError
 from services.cli.instance import refused
+from services.cli.output import clean
 from services.cli.targets import kubectl
 from services.cli.targets.kubectl import KIND, MovedError, Where
 from services.cli.targets.patches import MANAGER, Patch, changed, handed_over
-from services.cli.targets.target import Before, Change, Happened, parsed
+from services.cli.targets.target import Before, Change, Door, Happened, parsed
 from services.controller.backends.record import restored
-from services.schema.scalable_api import ScalableApi, ScalableApiSpec
+from services.schema.scalable_api import ScalableApi, ScalableApiSpec, TokenSecretRef
 from services.schema.status import LastDecision, ObjectMetadata, StoredObject
 
 KNOWN: Final = frozenset(f.alias or n for n, f in ObjectMetadata.model_fields.items())
@@ -116,6 +119,25 @@ class Cluster:
         found = json.loads(kubectl.ask(self.where, "get", "events", selector, "-o", "json"))["items"]
         return sorted((happened(event) for event in found), key=lambda h: h.last_at)
 
+    @contextlib.contextmanager
+    def door(self, found: StoredObject) -> Iterator[Door]:
+        """By port-forwards to one api and one gateway; the token is in the control Secret."""
+        token = self._token(found)
+        with (
+            kubectl.forwarded(self.where, deployment(found, "api"), "control") as control,
+            kubectl.forwarded(self.where, deployment(found, "gateway"), "http") as gateway,
+        ):
+            yield Door(gateway, [control], token)
+
+    def _token(self, found: StoredObject) -> str:
+        ref = found.spec.control.token_secret_ref if found.spec else TokenSecretRef()
+        name = ref.name or f"{found.metadata.name}-control"
+        data = json.loads(kubectl.ask(self.where, "get", f"secret/{name}", "-o", "json")).get("data") or {}
+        if ref.key not in data:
+            why = f"Secret {name} has no key {clean(ref.key)}"
+            raise CliError("", "no control token", why, "spec.control.tokenSecretRef names it", NOT_FOUND)
+        return base64.b64decode(data[ref.key]).decode()
+
     def live_decisions(self, found: StoredObject) -> dict[str, LastDecision]:  # noqa: ARG002
         why = "--live asks the controller's control port, which this version reaches on a local instance only"
         raise refused("no --live on a cluster", why, "leave --live out: status holds the last decision")
@@ -132,6 +154,13 @@ def stored(body: Any) -> StoredObject:
     metadata = {key: value for key, value in body["metadata"].items() if key in KNOWN}
     version = (body.get("status") or {}).get("controllerVersion") or "an unknown version"
     return parsed({**body, "metadata": metadata}, f"the operator, version {version}")
+
+
+def deployment(found: StoredObject, component: str) -> str:
+    """As the operator finds it."""
+    entry = next((c for c in found.spec.components if c.name == component), None) if found.spec else None
+    named = entry.target_ref.name if entry and entry.target_ref else None
+    return f"deployment/{named or f'{found.metadata.name}-{component}'}"
 
 
 def happened(event: Any) -> Happened:

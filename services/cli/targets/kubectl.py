@@ -4,6 +4,7 @@ again. Its refusals become three lines, told apart by the words it has used for 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import threading
@@ -16,6 +17,9 @@ from services.cli.output import clean
 
 KIND: Final = "scalableapis.scalableapi.io"
 _NO_KIND: Final = re.compile(r"doesn't have a resource type|no matches for kind|could not find the requested resource")
+POD_WITHIN: Final = "10s"
+"""For `forwarded`: a Deployment without a running pod is told, not waited for."""
+_FORWARDING: Final = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) ->")
 _MOVED: Final = "the server rejected our request due to an error in our request"
 _REFUSED: Final = re.compile(r"\((Conflict|Invalid|BadRequest)\)|is invalid:|[Cc]onflict|denied the request")
 _UNREACHABLE: Final = re.compile(
@@ -76,6 +80,26 @@ def stream(where: Where, *words: str, within_s: float | None) -> Iterator[bytes]
         finally:
             if timer:
                 timer.cancel()
+            process.kill()
+
+
+@contextlib.contextmanager
+def forwarded(where: Where, subject: str, port: str) -> Iterator[str]:
+    """`http://127.0.0.1:N`, which is `port` of one pod of `subject`, until the block ends."""
+    words = ("port-forward", "--address=127.0.0.1", f"--pod-running-timeout={POD_WITHIN}", subject, f":{port}")
+    try:
+        process = subprocess.Popen(_line(where, words), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    except OSError as error:
+        raise _missing(error) from None
+    with process:
+        try:
+            said = process.stdout.readline().decode() if process.stdout else ""
+            found = _FORWARDING.match(said)
+            if found is None:
+                process.kill()
+                raise fault(process.stderr.read().decode(errors="replace") if process.stderr else said)
+            yield f"http://127.0.0.1:{found[1]}"
+        finally:
             process.kill()
 
 

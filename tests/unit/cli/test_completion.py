@@ -21,7 +21,7 @@ def test_commands_are_those_a_cluster_can_be_asked() -> None:
     """Each with what it is; none of a local instance alone."""
     assert "status\tShow one of them on one screen." in lines([""])
     assert values("st") == ["status"]
-    assert not {"up", "demo", "top", "keys", "migrate"} & set(values(""))
+    assert not {"up", "demo", "top", "migrate", "bootstrap"} & set(values(""))
     assert values("tiers", "ro") == ["rotate", "rollback"]
 
 
