@@ -1,26 +1,33 @@
-"""A logged-in client of the instance's api, through its own gateway: a one-time link from an api's control port,
+"""A logged-in client of the admin API, through the platform's own gateway: a one-time link from an api's control port,
 then a session.
 
-Used by `keys` and by the demo's admin calls. Answers other than 2xx become CliError by their problem document.
+Used by `keys`, `breakers` and by the demo's admin calls. Answers other than 2xx become CliError by their problem document.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 import httpx
 
 from services.cli.errors import NOT_FOUND, REFUSED, UNREACHABLE, CliError
-from services.cli.instance import Instance
 from services.cli.output import clean
+from services.cli.targets.target import Door, Target, the_one
 from services.runtime.http_client import ControlClient, ControlError
 
 TIMEOUT_S = 5.0
 CSRF = "x-csrf-token"
 
 
+Act = Callable[["ApiClient"], Awaitable[Any]]
+Through = Callable[[Act], Any]
+"""Does something with a client that is logged in, and ends the session."""
+
+
 class ApiClient:
-    """`async with await ApiClient.login(instance) as api: await api.call("GET", "/api/v1/keys")`."""
+    """`async with await ApiClient.login(door) as api: await api.call("GET", "/api/v1/keys")`."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http
@@ -41,10 +48,10 @@ class ApiClient:
             await self.http.aclose()
 
     @classmethod
-    async def login(cls, instance: Instance) -> Self:
-        token = await login_link(instance)
-        headers = {"origin": instance.url}
-        api = cls(httpx.AsyncClient(base_url=instance.url, timeout=TIMEOUT_S, trust_env=False, headers=headers))
+    async def login(cls, door: Door) -> Self:
+        token = await login_link(door)
+        headers = {"origin": door.url}
+        api = cls(httpx.AsyncClient(base_url=door.url, timeout=TIMEOUT_S, trust_env=False, headers=headers))
         try:
             body = await api.call("POST", "/api/v1/auth/link", {"token": token})
         except BaseException:
@@ -85,15 +92,29 @@ def problem(answer: httpx.Response) -> CliError:
     return CliError("", detail, why, exit_code=exit_code)
 
 
-async def login_link(instance: Instance) -> str:
+async def login_link(door: Door) -> str:
     """A one-time token from whichever api gives one."""
     last = "no api process is running"
-    for endpoint in instance.endpoints("api"):
-        async with ControlClient(str(endpoint["controlUrl"]), instance.token(), timeout_s=TIMEOUT_S) as control:
+    for url in door.controls:
+        async with ControlClient(url, door.token, timeout_s=TIMEOUT_S) as control:
             try:
                 return str((await control.request("POST", "/control/v1/login-link"))["token"])
             except ControlError as error:
                 last = str(error)
                 if error.status == httpx.codes.UNAUTHORIZED:
-                    raise CliError("", "the control token is refused", last, "scalable-api up", REFUSED) from None
+                    raise CliError("", "the control token is refused", last, "scalable-api check", REFUSED) from None
     raise CliError("", "no api gave a log-in link", last, "scalable-api status", UNREACHABLE)
+
+
+def through(target: Target, name: str | None) -> Through:
+    """Of the platform of the ScalableApi named, or the only one."""
+
+    def done(act: Act) -> Any:
+        async def logged_in(door: Door) -> Any:
+            async with await ApiClient.login(door) as api:
+                return await act(api)
+
+        with target.door(the_one(target, name)) as door:
+            return asyncio.run(logged_in(door))
+
+    return done

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
+
+import httpx
 
 from services.cli.errors import REFUSED, UNREACHABLE, CliError
 from services.cli.instance import Instance
@@ -26,6 +28,8 @@ class Process:
     url: str
     snapshot: Snapshot | None = None
     error: str = ""
+    refused: bool = False
+    """It answered, and not to this token."""
 
 
 def listed(instance: Instance, components: Sequence[str] = PATH_ORDER) -> list[Process]:
@@ -38,17 +42,24 @@ def listed(instance: Instance, components: Sequence[str] = PATH_ORDER) -> list[P
 
 async def snapshots(instance: Instance) -> list[Process]:
     """All processes in path order; one that does not answer keeps its row."""
-    token = instance.token()
+    return await asked(listed(instance), instance.token())
+
+
+async def asked(processes: Sequence[Process], token: str) -> list[Process]:
+    """The same, each with its snapshot or why there is none."""
     async with client(timeout_s=TIMEOUT_S) as http:
 
         async def ask(process: Process) -> Process:
+            if process.error:
+                return process
             try:
                 found = await ControlClient(process.url, token, http=http, timeout_s=TIMEOUT_S).snapshot()
             except ControlError as error:
-                return Process(process.component, process.id, process.url, None, clean(error))
-            return Process(process.component, process.id, process.url, found)
+                refused = error.status == httpx.codes.UNAUTHORIZED
+                return replace(process, error=clean("; ".join(error.errors) or error.status), refused=refused)
+            return replace(process, snapshot=found)
 
-        return list(await asyncio.gather(*(ask(process) for process in listed(instance))))
+        return list(await asyncio.gather(*(ask(process) for process in processes)))
 
 
 async def explain(instance: Instance, component: str, body: Mapping[str, Any]) -> dict[str, Any]:

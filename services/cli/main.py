@@ -19,7 +19,7 @@ import typer.exceptions
 from typer._click.exceptions import ClickException
 
 from services.cli.errors import FAILED, INTERRUPTED, USAGE, CliError
-from services.cli.groups import breakers_app, tiers_app
+from services.cli.groups import breakers_app, keys_app, tiers_app
 from services.cli.instance import as_plugin, refused
 from services.cli.options import By, DatabaseUrl, Name, NameOption, Output, Timeout, Wait, What, end
 from services.cli.output import Format
@@ -27,10 +27,10 @@ from services.cli.targets.choice import choose, targeted
 from services.cli.targets.known import components
 from services.cli.targets.kubectl import Where
 
+IN_CLUSTER: Final = "From a pod beside the platform: GATEWAY_URL, FLEET, CONTROL_TOKEN say where it is."
 NO_COMMAND: Final = "explain: a METHOD and a PATH, or `scaling [COMPONENT]`"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-keys_app = typer.Typer(no_args_is_help=True, help="API keys of the running instance, through its api.")
 migrate_app = typer.Typer(invoke_without_command=True, help="The database's schema.")
 app.add_typer(tiers_app, name="tiers")
 app.add_typer(breakers_app, name="breakers")
@@ -162,6 +162,21 @@ def explain(
 
 
 @app.command()
+def check(
+    *,
+    in_cluster: Annotated[bool, typer.Option("--in-cluster", help=IN_CLUSTER)] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Until nothing is bad.")] = False,
+    timeout: Timeout = 120.0,
+    output: Output = Format.table,
+) -> None:
+    """Look whether all is well. Processes, tiers, a request through the chain, the limiter; exit 1 if something is bad."""
+    from services.cli.commands import check as checks
+
+    look = checks.in_cluster() if in_cluster else checks.local()
+    end(checks.run(output, look, timeout if wait else None))
+
+
+@app.command()
 @targeted
 def events(where: Where, *, name: Name = None, output: Output = Format.table) -> None:
     """List what happened, oldest first."""
@@ -243,56 +258,6 @@ def bootstrap(
     end(run(secret, control_secret, dev_postgres, dev_redis))
 
 
-@keys_app.command("create")
-def keys_create(
-    name: Annotated[str | None, typer.Option(help="A name to know it by.")] = None,
-    tier: Annotated[str | None, typer.Option(help="Its tier; the owner's without it.")] = None,
-    scopes: Annotated[str, typer.Option(help="Comma-separated.")] = "read,write",
-    expires: Annotated[int, typer.Option(help="Days; 0: never.", min=0, max=365)] = 90,
-    output: Output = Format.table,
-) -> None:
-    """Make a key; it is printed once, alone, on stdout."""
-    from services.cli.commands import keys
-
-    chosen = [scope.strip() for scope in scopes.split(",") if scope.strip()]
-    end(keys.create(output, name=name or keys.fresh_name(), tier=tier, scopes=chosen, expires_days=expires or None))
-
-
-@keys_app.command("list")
-def keys_list(
-    status: Annotated[str | None, typer.Option(help="active, expiring, expired or revoked.")] = None,
-    tier: Annotated[str | None, typer.Option(help="Only of this tier.")] = None,
-    output: Output = Format.table,
-) -> None:
-    """The admin's keys."""
-    from services.cli.commands import keys
-
-    end(keys.listing(output, status=status, tier=tier))
-
-
-@keys_app.command("rotate")
-def keys_rotate(
-    key: Annotated[str, typer.Argument(help="Id or prefix.")],
-    grace: Annotated[int, typer.Option(help="Seconds that the old one still works.", min=0, max=604_800)] = 86_400,
-    output: Output = Format.table,
-) -> None:
-    """A new key in place of an old one."""
-    from services.cli.commands import keys
-
-    end(keys.rotate(output, key, grace_s=grace))
-
-
-@keys_app.command("revoke")
-def keys_revoke(
-    key: Annotated[str, typer.Argument(help="Id or prefix.")],
-    reason: Annotated[str | None, typer.Option(help="For the audit log.")] = None,
-) -> None:
-    """End a key; within two seconds no gateway takes it."""
-    from services.cli.commands import keys
-
-    end(keys.revoke(key, reason))
-
-
 @migrate_app.callback()
 def migrate_bare(ctx: typer.Context) -> None:
     """Without a subcommand: up."""
@@ -333,10 +298,10 @@ def main() -> None:
 def for_clusters(program: typer.Typer) -> typer.Typer:
     """The commands that a cluster can be asked: help and completion of the kubectl plugin name no others."""
     for command in program.registered_commands:
-        command.hidden = not (hasattr(command.callback, "targeted") or command.callback is version)
+        command.hidden |= not (hasattr(command.callback, "targeted") or command.callback is version)
     for group in program.registered_groups:
-        bare = group.typer_instance.registered_callback if group.typer_instance else None
-        group.hidden = bare is None or not hasattr(bare.callback, "targeted")
+        own = group.typer_instance.registered_commands if group.typer_instance else ()
+        group.hidden = not any(hasattr(command.callback, "targeted") for command in own)
     return program
 
 

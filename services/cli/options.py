@@ -20,6 +20,7 @@ DatabaseUrl = Annotated[
 ]
 Name = Annotated[str | None, typer.Argument(help=WHICH, autocompletion=names)]
 NameOption = Annotated[str | None, typer.Option("--name", help=WHICH, autocompletion=names)]
+Of = Annotated[str | None, typer.Option("--of", help=WHICH, autocompletion=names)]
 Breaker = Annotated[str, typer.Argument(help="The breaker's name.")]
 Reason = Annotated[str, typer.Option(help="For the audit log.")]
 Ttl = Annotated[int, typer.Option(help="Seconds.", min=1, max=3600)]

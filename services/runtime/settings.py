@@ -334,12 +334,22 @@ class OperatorSettings(ControllerSettings):
     watch_namespaces: Csv = ()  # unset: all
 
 
+class CheckSettings(Settings):
+    """`scalable-api check --in-cluster`: no process of the platform, but a pod beside it."""
+
+    component: ClassVar[str] = "check"
+
+    gateway_url: Annotated[str, Field(pattern=r"^https?://[^/]+/?$")]
+    fleet: Sources  # every control port, as the api's
+
+
 PROCESSES: Final[tuple[type[Settings], ...]] = (
     GatewaySettings,
     BalancerSettings,
     ApiSettings,
     ControllerSettings,
     OperatorSettings,
+    CheckSettings,
 )
 PARTS: Final = frozenset(
     {"REDIS_HOST", "REDIS_PORT", "POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD"}

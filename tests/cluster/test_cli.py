@@ -38,16 +38,24 @@ SHOP = {**MINIMAL, "metadata": {"name": "shop"}}
 
 @pytest.fixture
 def environment(plane: ControlPlane, tmp_path: Path) -> dict[str, str]:
+    return environment_of(plane, tmp_path)
+
+
+def environment_of(plane: ControlPlane, home: Path) -> dict[str, str]:
     """A home of its own and the minor's kubectl first in PATH."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "kubectl").symlink_to(plane.programs["kubectl"])
+    (home / "bin").mkdir()
+    (home / "bin" / "kubectl").symlink_to(plane.programs["kubectl"])
     scripts = Path(sys.executable).parent
-    path = f"{tmp_path / 'bin'}:{scripts}:{os.environ['PATH']}"
-    return {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path), "PATH": path}
+    path = f"{home / 'bin'}:{scripts}:{os.environ['PATH']}"
+    return {"HOME": str(home), "XDG_STATE_HOME": str(home), "PATH": path}
 
 
 @pytest.fixture
 def cli(plane: ControlPlane, namespace: str, environment: dict[str, str]) -> Cli:
+    return cli_of(plane, namespace, environment)
+
+
+def cli_of(plane: ControlPlane, namespace: str, environment: dict[str, str]) -> Cli:
     """Runs `scalable-api WORDS` against the namespace."""
 
     def run(*words: str, stdin: str = "", **over: str) -> Done:
@@ -58,7 +66,7 @@ def cli(plane: ControlPlane, namespace: str, environment: dict[str, str]) -> Cli
 
 
 def ran(argv: list[str], environment: dict[str, str], stdin: str = "") -> Done:
-    return subprocess.run(argv, input=stdin, capture_output=True, text=True, env=environment, timeout=30, check=False)
+    return subprocess.run(argv, input=stdin, capture_output=True, text=True, env=environment, timeout=90, check=False)
 
 
 def with_status(client: Client, namespace: str, name: str = "shop", **over: Any) -> None:

@@ -62,6 +62,8 @@ async def test_from_start_to_ctrl_c(home: Home) -> None:
         assert (explained.returncode, "admit" in explained.stdout) == (0, True), explained.stderr
         scaling = await home.command("explain", "scaling", "api")
         assert (scaling.returncode, "recomputed: 2" in scaling.stdout) == (0, True), scaling.stdout + scaling.stderr
+        checked = await home.command("check", "--wait", "--timeout", "15")
+        assert (checked.returncode, checked.stdout.endswith("all is well\n")) == (0, True), checked.stdout
         assert (await home.command("migrate", "verify")).returncode == 0
         assert (await home.command("version")).returncode == 0
         assert await interrupted(running) == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from services.cli.commands.waiting import beyond_help, not_enforced, not_ready, wait
+from services.cli.commands.waiting import beyond_help, not_enforced, not_ready, too_few, wait
 from services.cli.errors import DONE, USAGE, CliError
 from services.cli.output import ANSI_GREEN, ANSI_RED, clean, paint, say
 from services.cli.targets.choice import choose
@@ -86,12 +86,12 @@ def show(changes: list[str]) -> None:
 
 
 def _wait(target: Target, wanted: ScalableApi, within_s: float) -> int:
-    """Until the controller has seen this spec, every process enforces its tiers, and all is ready."""
+    """Until the controller has seen this spec, all is ready in the counts asked for, and every process enforces the tiers."""
 
     def lacking(found: StoredObject) -> str:
         if not target.taken(wanted, found):
             return not_ready(found) or "the controller has not seen this spec yet"
-        return not_ready(found) or not_enforced(found)
+        return not_ready(found) or too_few(found) or not_enforced(found)
 
     def hopeless(found: StoredObject) -> str:
         return beyond_help(found) if target.taken(wanted, found) else ""

@@ -1,21 +1,17 @@
-"""`scalable-api breakers`: which are open, and on a local instance the admin's hand on them.
+"""`scalable-api breakers`: which are open, and the admin's hand on them.
 
-The list comes from status, on both targets alike: there only those that are not closed are named. Forcing one goes
-through the api's admin route (contract.md §1.6), which this version reaches on a local instance only.
+The list comes from status: there only those that are not closed are named. Forcing one goes through the api's admin route
+(contract.md §1.6), which asks every process that has it and writes the audit log.
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 from urllib.parse import quote
 
-from services.cli import instance as instances
-from services.cli.api_client import ApiClient
+from services.cli.api_client import ApiClient, Through
 from services.cli.errors import DONE, FAILED
-from services.cli.instance import refused
 from services.cli.output import Format, clean, emit, say, table
-from services.cli.targets.kubectl import Where
 from services.cli.targets.target import Target, the_one
 
 
@@ -35,31 +31,25 @@ def listing(target: Target, form: Format, name: str | None) -> int:
     return FAILED if found.open else DONE
 
 
-def force(where: Where, name: str, state: str, *, ttl_s: int, reason: str) -> int:
+def force(ask: Through, name: str, state: str, *, ttl_s: int, reason: str) -> int:
     """Hold it `open` or `closed` for a while."""
     body = {"state": state, "ttlSeconds": ttl_s, "reason": reason}
-    answer = asked(where, "PUT", name, "force", body)
-    say(
-        f"breaker {clean(name)} {clean(answer['state'])} until {clean(answer['until'])} in {answer['processes']} processes"
-    )
+    answer = ask(lambda api: api.call("PUT", route(name, "force"), body))
+    until, count = clean(answer["until"]), answer["processes"]
+    say(f"breaker {clean(name)} {clean(answer['state'])} until {until} in {count} processes")
     return DONE
 
 
-def reset(where: Where, name: str) -> int:
+def reset(ask: Through, name: str) -> int:
     """Close it everywhere and end what was forced."""
-    asked(where, "DELETE", name, "force")
-    answer = asked(where, "POST", name, "reset")
-    say(f"breaker {clean(name)} {clean(answer['state'])}")
+
+    async def both(api: ApiClient) -> Any:
+        await api.call("DELETE", route(name, "force"))
+        return await api.call("POST", route(name, "reset"))
+
+    say(f"breaker {clean(name)} {clean(ask(both)['state'])}")
     return DONE
 
 
-def asked(where: Where, method: str, name: str, verb: str, body: dict[str, Any] | None = None) -> Any:
-    if instances.as_plugin() or where != Where():
-        why = "it goes through the api's admin route, which this version reaches on a local instance only"
-        raise refused("no forcing of breakers on a cluster", why, "PUT /api/v1/admin/circuit-breakers/NAME/force")
-    return asyncio.run(_call(method, f"/api/v1/admin/circuit-breakers/{quote(name, safe='')}/{verb}", body))
-
-
-async def _call(method: str, path: str, body: dict[str, Any] | None) -> Any:
-    async with await ApiClient.login(instances.current()) as api:
-        return await api.call(method, path, body)
+def route(name: str, verb: str) -> str:
+    return f"/api/v1/admin/circuit-breakers/{quote(name, safe='')}/{verb}"

@@ -4,40 +4,30 @@ alone.
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
-from services.cli import instance as instances
-from services.cli.api_client import ApiClient
+from services.cli.api_client import ApiClient, Through
 from services.cli.errors import DONE
 from services.cli.output import Format, clean, emit, say, table, tell
 
-T = TypeVar("T")
 ROUTE = "/api/v1/keys"
 PAGE = 100
 
 
-def _through(act: Callable[[ApiClient], Awaitable[T]]) -> T:
-    async def logged_in() -> T:
-        async with await ApiClient.login(instances.current()) as api:
-            return await act(api)
-
-    return asyncio.run(logged_in())
-
-
-def create(form: Format, *, name: str, tier: str | None, scopes: list[str], expires_days: int | None) -> int:
+def create(
+    ask: Through, form: Format, *, name: str, tier: str | None, scopes: list[str], expires_days: int | None
+) -> int:
     body: dict[str, Any] = {"name": name, "scopes": scopes, "expiresInDays": expires_days}
     if tier is not None:
         body["tier"] = tier
-    made = _through(lambda api: api.call("POST", ROUTE, body))
+    made = ask(lambda api: api.call("POST", ROUTE, body))
     return _told(form, made, f"created {made['apiKey']['prefix']}, tier {made['apiKey']['tier']}")
 
 
-def rotate(form: Format, key: str, *, grace_s: int) -> int:
-    made = _through(lambda api: api.call("POST", f"{ROUTE}/{_id(key)}/rotate", {"graceSeconds": grace_s}))
+def rotate(ask: Through, form: Format, key: str, *, grace_s: int) -> int:
+    made = ask(lambda api: api.call("POST", f"{ROUTE}/{_id(key)}/rotate", {"graceSeconds": grace_s}))
     old = made["replaces"]
     return _told(form, made, f"{old['id']} works until {old['expiresAt']}; the new key is {made['apiKey']['prefix']}")
 
@@ -52,13 +42,13 @@ def _told(form: Format, made: dict[str, Any], sentence: str) -> int:
     return DONE
 
 
-def revoke(key: str, reason: str | None) -> int:
-    _through(lambda api: api.call("DELETE", f"{ROUTE}/{_id(key)}", reason=reason))
+def revoke(ask: Through, key: str, reason: str | None) -> int:
+    ask(lambda api: api.call("DELETE", f"{ROUTE}/{_id(key)}", reason=reason))
     tell(f"revoked {clean(key)}")
     return DONE
 
 
-def listing(form: Format, *, status: str | None, tier: str | None) -> int:
+def listing(ask: Through, form: Format, *, status: str | None, tier: str | None) -> int:
     async def pages(api: ApiClient) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         page = 1
@@ -69,7 +59,7 @@ def listing(form: Format, *, status: str | None, tier: str | None) -> int:
                 return found
             page += 1
 
-    found = _through(pages)
+    found = ask(pages)
     if form in (Format.json, Format.yaml):
         emit(form, "KeyList", {"keys": found})
     elif form is Format.name:

@@ -66,6 +66,12 @@ def not_ready(found: StoredObject) -> str:
     return "" if condition.status == "True" else f"{condition.reason}: {condition.message}"
 
 
+def too_few(found: StoredObject) -> str:
+    """Lacking for every component having what its floor, or its count in Manual, asks for: Ready begins below that."""
+    floors = [(c, c.desired if c.mode == "Manual" else min(c.min, c.desired)) for c in found.status.components]
+    return ", ".join(f"{c.name} has {c.ready} ready of {floor}" for c, floor in floors if c.ready < floor)
+
+
 def not_enforced(found: StoredObject) -> str:
     """Lacking for every live gateway and balancer enforcing the document in force."""
     pods = found.status.tiers.pods

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import copy
+import base64
+import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,16 +14,18 @@ import yaml
 
 from services.cli.errors import NOT_FOUND, CliError
 from services.cli.instance import refused
+from services.cli.output import clean
 from services.cli.targets import kubectl
-from services.cli.targets.kubectl import KIND, Where
-from services.cli.targets.target import Before, Change, Happened, parsed
+from services.cli.targets.kubectl import KIND, MovedError, Where
+from services.cli.targets.patches import MANAGER, Patch, changed, handed_over
+from services.cli.targets.target import Before, Change, Door, Happened, parsed
 from services.controller.backends.record import restored
-from services.schema.scalable_api import ScalableApi, ScalableApiSpec
+from services.schema.scalable_api import ScalableApi, ScalableApiSpec, TokenSecretRef
 from services.schema.status import LastDecision, ObjectMetadata, StoredObject
 
-MANAGER: Final = "scalable-api"
-"""Field manager of `apply`: what another manager set is a conflict, never overwritten in silence."""
 KNOWN: Final = frozenset(f.alias or n for n, f in ObjectMetadata.model_fields.items())
+ATTEMPTS: Final = 5
+"""Of an edit that meets another: the second time it usually stands alone."""
 AGAIN_S: Final = 1.0
 """Between two watches: the API server ends one after some minutes."""
 
@@ -86,17 +89,23 @@ class Cluster:
     def edit(self, found: StoredObject, change: Change) -> None:
         """A patch, so that only what differs becomes ours; then `apply` owns it, or it would meet itself in a conflict."""
         name = f"{KIND}/{found.metadata.name}"
-        body = json.loads(kubectl.ask(self.where, "get", name, "-o", "json"))
-        self._patch(name, body, changed(body, change))
-        after = json.loads(kubectl.ask(self.where, "get", name, "-o", "json", "--show-managed-fields"))
-        if owners := handed_over(after["metadata"].get("managedFields", [])):
-            self._patch(name, after, [{"op": "replace", "path": "/metadata/managedFields", "value": owners}])
+        self._patch(name, lambda body: changed(body, change))
+        self._patch(name, lambda body: handed_over(body["metadata"].get("managedFields", [])))
 
-    def _patch(self, name: str, seen: Any, patch: list[dict[str, Any]]) -> None:
-        """If nobody has written it since it was `seen`."""
-        version = {"op": "test", "path": "/metadata/resourceVersion", "value": seen["metadata"]["resourceVersion"]}
-        words = ["--type=json", f"--field-manager={MANAGER}", "-p", json.dumps([version, *patch])]
-        kubectl.ask(self.where, "patch", name, *words)
+    def _patch(self, name: str, patch_of: Callable[[Any], Patch]) -> None:
+        """What `patch_of` makes of the object as it is; anew if what it was made of has changed meanwhile."""
+        for last in (False,) * (ATTEMPTS - 1) + (True,):
+            body = json.loads(kubectl.ask(self.where, "get", name, "-o", "json", "--show-managed-fields"))
+            patch = patch_of(body)
+            words = ["--type=json", f"--field-manager={MANAGER}", "-p", json.dumps(patch)]
+            try:
+                if patch:
+                    kubectl.ask(self.where, "patch", name, *words)
+            except MovedError:
+                if last:
+                    raise
+            else:
+                return
 
     def tiers_before(self, found: StoredObject) -> Before:
         name = f"configmap/{found.metadata.name}-tiers"
@@ -109,6 +118,25 @@ class Cluster:
         selector = f"--field-selector=involvedObject.kind=ScalableApi,involvedObject.name={name}"
         found = json.loads(kubectl.ask(self.where, "get", "events", selector, "-o", "json"))["items"]
         return sorted((happened(event) for event in found), key=lambda h: h.last_at)
+
+    @contextlib.contextmanager
+    def door(self, found: StoredObject) -> Iterator[Door]:
+        """By port-forwards to one api and one gateway; the token is in the control Secret."""
+        token = self._token(found)
+        with (
+            kubectl.forwarded(self.where, deployment(found, "api"), "control") as control,
+            kubectl.forwarded(self.where, deployment(found, "gateway"), "http") as gateway,
+        ):
+            yield Door(gateway, [control], token)
+
+    def _token(self, found: StoredObject) -> str:
+        ref = found.spec.control.token_secret_ref if found.spec else TokenSecretRef()
+        name = ref.name or f"{found.metadata.name}-control"
+        data = json.loads(kubectl.ask(self.where, "get", f"secret/{name}", "-o", "json")).get("data") or {}
+        if ref.key not in data:
+            why = f"Secret {name} has no key {clean(ref.key)}"
+            raise CliError("", "no control token", why, "spec.control.tokenSecretRef names it", NOT_FOUND)
+        return base64.b64decode(data[ref.key]).decode()
 
     def live_decisions(self, found: StoredObject) -> dict[str, LastDecision]:  # noqa: ARG002
         why = "--live asks the controller's control port, which this version reaches on a local instance only"
@@ -128,36 +156,11 @@ def stored(body: Any) -> StoredObject:
     return parsed({**body, "metadata": metadata}, f"the operator, version {version}")
 
 
-def handed_over(owners: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
-    """The managedFields in which what our patches own belongs to our `apply`; None: there is nothing to hand over.
-
-    The API server keeps one manager's patches and applies apart, as if they were two people's.
-    """
-    ours = [o for o in owners if o["manager"] == MANAGER and not o.get("subresource")]
-    patched = next((o for o in ours if o["operation"] == "Update"), None)
-    if patched is None:
-        return None
-    applied: dict[str, Any] = next((o for o in ours if o["operation"] == "Apply"), {"fieldsV1": {}})
-    whole = {**patched, "operation": "Apply", "fieldsV1": united(applied["fieldsV1"], patched["fieldsV1"])}
-    return [o for o in owners if o not in (patched, applied)] + [whole]
-
-
-def united(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Both sets of fields; each is a tree of names."""
-    return {key: united(one.get(key, {}), other.get(key, {})) for key in {**one, **other}}
-
-
-def changed(body: dict[str, Any], change: Change) -> list[dict[str, Any]]:
-    """JSON patch of what differs after `change`: each member of the spec whole, so that what it dropped is gone."""
-    after = copy.deepcopy({"metadata": body["metadata"], "spec": body["spec"]})
-    change(after)
-    spec, wanted = body["spec"], after["spec"]
-    patch: list[dict[str, Any]] = [{"op": "remove", "path": f"/spec/{key}"} for key in spec if key not in wanted]
-    patch += [{"op": "add", "path": f"/spec/{key}", "value": v} for key, v in wanted.items() if spec.get(key) != v]
-    annotations = after["metadata"].get("annotations")
-    if annotations != body["metadata"].get("annotations"):
-        patch.append({"op": "add", "path": "/metadata/annotations", "value": annotations or {}})
-    return patch
+def deployment(found: StoredObject, component: str) -> str:
+    """As the operator finds it."""
+    entry = next((c for c in found.spec.components if c.name == component), None) if found.spec else None
+    named = entry.target_ref.name if entry and entry.target_ref else None
+    return f"deployment/{named or f'{found.metadata.name}-{component}'}"
 
 
 def happened(event: Any) -> Happened:

@@ -4,6 +4,7 @@ again. Its refusals become three lines, told apart by the words it has used for 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import threading
@@ -16,12 +17,20 @@ from services.cli.output import clean
 
 KIND: Final = "scalableapis.scalableapi.io"
 _NO_KIND: Final = re.compile(r"doesn't have a resource type|no matches for kind|could not find the requested resource")
+POD_WITHIN: Final = "10s"
+"""For `forwarded`: a Deployment without a running pod is told, not waited for."""
+_FORWARDING: Final = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) ->")
+_MOVED: Final = "the server rejected our request due to an error in our request"
 _REFUSED: Final = re.compile(r"\((Conflict|Invalid|BadRequest)\)|is invalid:|[Cc]onflict|denied the request")
 _UNREACHABLE: Final = re.compile(
     r"[Uu]nable to connect|connection to the server|dial tcp|i/o timeout|refused|no such host|x509|EOF"
     r"|no configuration has been provided|context .* does not exist|Error in configuration|must be logged in|\(Unauthorized\)"
     r"|getting credentials|error loading config|stat .*no such file|Timeout exceeded|\(ServiceUnavailable\)"
 )
+
+
+class MovedError(CliError):
+    """A JSON patch's own test failed: what it was made of has changed meanwhile. The API server says no more than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,26 @@ def stream(where: Where, *words: str, within_s: float | None) -> Iterator[bytes]
             process.kill()
 
 
+@contextlib.contextmanager
+def forwarded(where: Where, subject: str, port: str) -> Iterator[str]:
+    """`http://127.0.0.1:N`, which is `port` of one pod of `subject`, until the block ends."""
+    words = ("port-forward", "--address=127.0.0.1", f"--pod-running-timeout={POD_WITHIN}", subject, f":{port}")
+    try:
+        process = subprocess.Popen(_line(where, words), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    except OSError as error:
+        raise _missing(error) from None
+    with process:
+        try:
+            said = process.stdout.readline().decode() if process.stdout else ""
+            found = _FORWARDING.match(said)
+            if found is None:
+                process.kill()
+                raise fault(process.stderr.read().decode(errors="replace") if process.stderr else said)
+            yield f"http://127.0.0.1:{found[1]}"
+        finally:
+            process.kill()
+
+
 def documents(lines: Iterator[bytes] | tuple[bytes, ...]) -> Iterator[bytes]:
     """A watch prints one indented document after the other: each ends with a brace at the line's beginning."""
     kept: list[bytes] = []
@@ -101,6 +130,9 @@ def fault(said: str) -> CliError:
         return CliError("", "not found in the cluster", why, "scalable-api get", NOT_FOUND)
     if "(Forbidden)" in said:
         return CliError("E115", "the cluster forbids it", why, "kubectl auth can-i --list")
+    if _MOVED in said:
+        next_step = "run it again; if it stays so, somebody edits it all the time"
+        return MovedError("", "the object was changed meanwhile", why, next_step, REFUSED)
     if _REFUSED.search(said):
         return CliError("", "the API server refuses it", why, exit_code=REFUSED)
     if _UNREACHABLE.search(said):

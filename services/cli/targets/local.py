@@ -8,6 +8,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,7 @@ from services.cli.fleet import decisions
 from services.cli.instance import Instance, refused
 from services.cli.output import clean
 from services.cli.targets.manifest_text import rewritten
-from services.cli.targets.target import Before, Change, Happened, parsed
+from services.cli.targets.target import Before, Change, Door, Happened, parsed
 from services.controller.backends.files import read_events
 from services.controller.backends.processes import tiers_file
 from services.controller.backends.record import restore
@@ -101,9 +102,17 @@ class Local:
         kept = read_events(self.instance.state / "events.jsonl")
         return [Happened(e["time"], e["type"], e["reason"], 1, e["message"]) for e in kept if e["object"] == name]
 
+    def door(self, found: StoredObject) -> AbstractContextManager[Door]:  # noqa: ARG002
+        return nullcontext(door_of(self.instance))
+
     def live_decisions(self, found: StoredObject) -> dict[str, LastDecision]:
         decided = asyncio.run(decisions(self.instance, found.metadata.name, found.metadata.namespace or ""))
         return {name: LastDecision.model_validate(body, by_alias=True) for name, body in decided.items()}
+
+
+def door_of(instance: Instance) -> Door:
+    controls = [str(endpoint["controlUrl"]) for endpoint in instance.endpoints("api")]
+    return Door(instance.url, controls, instance.token())
 
 
 def edited(path: Path, change: Change) -> bytes:

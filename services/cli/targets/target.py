@@ -7,7 +7,8 @@ commands. Each question may raise CliError.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -31,6 +32,15 @@ class Happened:
     reason: str
     count: int
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """How the admin API is reached: through a gateway, with a log-in link that an api's control port gives."""
+
+    url: str
+    controls: Sequence[str]
+    token: str = field(repr=False)
 
 
 class Target(Protocol):
@@ -82,6 +92,10 @@ class Target(Protocol):
 
     def events(self, name: str) -> list[Happened]:
         """What happened to the object, oldest first."""
+        ...
+
+    def door(self, found: StoredObject) -> AbstractContextManager[Door]:
+        """Of the object's platform; open until the block ends."""
         ...
 
     def live_decisions(self, found: StoredObject) -> dict[str, LastDecision]:

@@ -17,6 +17,7 @@ from services.cli.api_client import ApiClient
 from services.cli.errors import DONE, CliError
 from services.cli.instance import Instance
 from services.cli.output import clean, say
+from services.cli.targets.local import door_of
 from services.cli.traffic import mix
 from services.cli.traffic.phases import EXTERNAL, PHASES, USUAL, Phase, Stage
 from services.cli.traffic.streams import Sender, Tally
@@ -57,7 +58,7 @@ def demo_keys(instance: Instance) -> dict[str, str]:
 async def _demo(instance: Instance, factor: float, *, once: bool) -> None:
     sender, keys = Sender(instance.url), demo_keys(instance)
     try:
-        async with await ApiClient.login(instance) as admin:
+        async with await ApiClient.login(door_of(instance)) as admin:
             stage = Stage(instance, keys, sender, admin, factor)
             await asyncio.sleep(FIRST_WAIT_S)
             try:

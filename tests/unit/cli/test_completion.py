@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ def test_commands_are_those_a_cluster_can_be_asked() -> None:
     """Each with what it is; none of a local instance alone."""
     assert "status\tShow one of them on one screen." in lines([""])
     assert values("st") == ["status"]
-    assert not {"up", "demo", "top", "keys", "migrate"} & set(values(""))
+    assert not {"up", "demo", "top", "migrate", "bootstrap"} & set(values(""))
     assert values("tiers", "ro") == ["rotate", "rollback"]
 
 
@@ -42,3 +44,9 @@ def test_nobody_to_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["kubectl_complete-scalableapi"])
     assert values("status", "") == []
     assert values("status", "--context", "") == []
+
+
+def test_a_tab_is_quick() -> None:
+    """Completion loads no model and no HTTP client: each costs more than all the rest."""
+    code = "import sys, services.cli.completion; print({'pydantic', 'httpx', 'structlog', 'yaml'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"

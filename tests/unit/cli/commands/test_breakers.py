@@ -1,4 +1,4 @@
-"""`breakers`: the list from status; forcing never goes to a cluster."""
+"""`breakers`: the list from status; forcing through the api."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from services.cli.commands import breakers
-from services.cli.errors import DONE, FAILED, REFUSED, CliError
+from services.cli.errors import DONE, FAILED
 from services.cli.output import Format
-from services.cli.targets.kubectl import Where
 from services.cli.targets.local import Local
+from tests.unit.cli.commands.test_keys import FakeApi
 from tests.unit.cli.commands.test_status import running, stored
 
 
@@ -24,9 +24,18 @@ def test_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert breakers.listing(Local(running(tmp_path / "b", stored(circuits={}), monkeypatch)), Format.json, None) == DONE
 
 
-def test_a_cluster_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Though an instance runs: the user means another place."""
-    running(tmp_path, stored(), monkeypatch)
-    with pytest.raises(CliError, match="on a cluster") as failed:
-        breakers.reset(Where(namespace="x"), "api-1")
-    assert failed.value.exit_code == REFUSED
+def test_forcing_and_reset_ask_the_api(capsys: pytest.CaptureFixture[str]) -> None:
+    """By its admin routes, the name as one part of the path; what it answers is said."""
+    held = {"name": "api/1", "state": "open", "until": "2026-11-24T10:00:00Z", "processes": 2}
+    api = FakeApi(held, None, {"state": "closed"})
+    assert breakers.force(api.through, "api/1", "open", ttl_s=60, reason="maintenance") == DONE
+    assert breakers.reset(api.through, "api/1") == DONE
+    route = "/api/v1/admin/circuit-breakers/api%2F1"
+    body = {"state": "open", "ttlSeconds": 60, "reason": "maintenance"}
+    assert api.calls == [
+        ("PUT", f"{route}/force", body, {}),
+        ("DELETE", f"{route}/force", None, {}),
+        ("POST", f"{route}/reset", None, {}),
+    ]
+    said = "breaker api/1 open until 2026-11-24T10:00:00Z in 2 processes\nbreaker api/1 closed\n"
+    assert capsys.readouterr().out == said

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from services.cli.api_client import Act
 from services.cli.commands import keys
 from services.cli.output import Format
 
@@ -32,43 +33,28 @@ class FakeApi:
         self.calls.append((method, path, body, query))
         return self.answers.pop(0)
 
+    def through(self, act: Act) -> Any:
+        async def acted() -> Any:
+            return await act(self)  # type: ignore[arg-type]
 
-@pytest.fixture
-def through(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeApi]:
-    def make(*answers: Any) -> FakeApi:
-        import asyncio
-
-        api = FakeApi(*answers)
-
-        def run(act: Callable[[Any], Awaitable[Any]]) -> Any:
-            async def acted() -> Any:
-                return await act(api)
-
-            return asyncio.run(acted())
-
-        monkeypatch.setattr(keys, "_through", run)
-        return api
-
-    return make
+        return asyncio.run(acted())
 
 
-def test_the_secret_is_alone_on_stdout(through: Callable[..., FakeApi], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_secret_is_alone_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     """`keys create` prints the key on stdout and nothing else there, so that it can be piped."""
-    api = through({"key": "sk_test_abc_secret", "apiKey": KEY})
-    keys.create(Format.table, name="n", tier=None, scopes=["read"], expires_days=90)
+    api = FakeApi({"key": "sk_test_abc_secret", "apiKey": KEY})
+    keys.create(api.through, Format.table, name="n", tier=None, scopes=["read"], expires_days=90)
     out, err = capsys.readouterr()
     assert out == "sk_test_abc_secret\n"
     assert "sk_test_abc" in err
     assert api.calls == [("POST", "/api/v1/keys", {"name": "n", "scopes": ["read"], "expiresInDays": 90}, {})]
 
 
-def test_rotate_and_revoke_take_ids_and_prefixes(
-    through: Callable[..., FakeApi], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rotate_and_revoke_take_ids_and_prefixes(capsys: pytest.CaptureFixture[str]) -> None:
     """An id as listed, or the prefix as logs show it; never a path of another route."""
-    api = through({"key": "new", "apiKey": KEY, "replaces": {"id": "abc", "expiresAt": "soon"}}, None)
-    keys.rotate(Format.table, "sk_live_abc", grace_s=60)
-    keys.revoke("a/../b", "lost")
+    api = FakeApi({"key": "new", "apiKey": KEY, "replaces": {"id": "abc", "expiresAt": "soon"}}, None)
+    keys.rotate(api.through, Format.table, "sk_live_abc", grace_s=60)
+    keys.revoke(api.through, "a/../b", "lost")
     assert [call[:2] for call in api.calls] == [
         ("POST", "/api/v1/keys/abc/rotate"),
         ("DELETE", "/api/v1/keys/a%2F..%2Fb"),
@@ -76,17 +62,14 @@ def test_rotate_and_revoke_take_ids_and_prefixes(
     assert capsys.readouterr().out == "new\n"
 
 
-def test_all_pages_are_listed(through: Callable[..., FakeApi], capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_pages_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     """A long list is read to its end; -o json holds every key, -o name the ids."""
     first, last = {"keys": [KEY], "pagination": {"hasMore": True}}, {"keys": [KEY], "pagination": {"hasMore": False}}
-    through(first, last)
-    keys.listing(Format.json, status=None, tier="free")
+    keys.listing(FakeApi(first, last).through, Format.json, status=None, tier="free")
     assert len(json.loads(capsys.readouterr().out)["data"]["keys"]) == 2
-    through(last)
-    keys.listing(Format.name, status=None, tier=None)
+    keys.listing(FakeApi(last).through, Format.name, status=None, tier=None)
     assert capsys.readouterr().out == "abc\n"
-    through(last)
-    keys.listing(Format.table, status=None, tier=None)
+    keys.listing(FakeApi(last).through, Format.table, status=None, tier=None)
     assert "never" in capsys.readouterr().out
 
 

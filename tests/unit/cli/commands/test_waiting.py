@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.cli.commands.waiting import beyond_help, not_enforced, not_ready, wait
+from services.cli.commands.waiting import beyond_help, not_enforced, not_ready, too_few, wait
 from services.cli.errors import DONE, FAILED, WAIT_RAN_OUT
 from services.cli.targets.local import Local
 from services.schema.status import StoredObject
@@ -62,3 +62,18 @@ def test_lacking() -> None:
     assert not_enforced(StoredObject.model_validate(stored())) == "2 of 3 processes enforce the tiers"
     none = stored(tiers={"pods": {"total": 0, "acked": 0, "stale": []}})
     assert "no gateway" in not_enforced(StoredObject.model_validate(none))
+
+
+@pytest.mark.parametrize(
+    ("over", "told"),
+    [
+        ({"ready": 2, "min": 2, "desired": 4}, ""),
+        ({"ready": 1, "min": 2, "desired": 4}, "api has 1 ready of 2"),
+        ({"ready": 1, "min": 2, "desired": 1}, ""),  # paused below its floor
+        ({"mode": "Manual", "ready": 2, "min": 1, "desired": 3}, "api has 2 ready of 3"),
+    ],
+)
+def test_too_few(over: dict[str, Any], told: str) -> None:
+    """Of what the floor, or the count in Manual, asks for; more than that comes with the load."""
+    (api,) = stored()["status"]["components"]
+    assert too_few(StoredObject.model_validate(stored(components=[api | over]))) == told

@@ -23,6 +23,7 @@ from services.cli.targets.kubectl import Where, documents, fault
         ("The connection to the server 127.0.0.1:1 was refused - did you specify", "E113", UNREACHABLE),
         ("error: You must be logged in to the server (Unauthorized)", "E113", UNREACHABLE),
         ('error: context "nope" does not exist', "E113", UNREACHABLE),
+        ("The request is invalid: the server rejected our request due to an error in our request", "", REFUSED),
         ("something new", "", FAILED),
     ],
 )
