@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 TMP_MIB: Final = 64
+PID: Final = "container.pid"
 MOUNTS: Final = (
     {"destination": "/proc", "type": "proc", "source": "proc"},
     {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=65536k"]},
@@ -76,7 +77,7 @@ def specification(image: Image, argv: Sequence[str], environment: Mapping[str, s
 def started(
     image: Image, folder: Path, environment: Mapping[str, str], argv: Sequence[str] = ()
 ) -> Iterator[subprocess.Popen[str]]:
-    """The image's ENTRYPOINT, or `argv`; its output is in the pipe. Whatever is left at the end is killed."""
+    """The image's ENTRYPOINT, or `argv`; its output is in the pipe. `folder / PID` has its process on the host. Whatever is left at the end is killed."""
     name = f"scalable-api-{uuid.uuid4().hex[:8]}"
     bundle = folder / name
     bundle.mkdir()
@@ -84,7 +85,7 @@ def started(
         json.dumps(specification(image, argv or image.config["Entrypoint"], environment))
     )
     child = subprocess.Popen(
-        ["runc", "--root", str(folder / "runc"), "run", name],
+        ["runc", "--root", str(folder / "runc"), "run", "--pid-file", str(folder / PID), name],
         cwd=bundle,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
