@@ -12,7 +12,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import kopf
 
@@ -23,6 +23,8 @@ from services.runtime.log import get_log
 STOP_S: Final = 3.0
 QUIET: Final = {"kopf": logging.WARNING, "kopf._core.reactor.running": logging.ERROR}
 """kopf tells of every event it saw, and that it does not own the signals."""
+OURSELVES: Final[Any] = "scalable-api-operator"
+"""For kopf's peering, which is off: without a name it asks for the user's, and uid 65532 of an image has none."""
 log = get_log(__name__)
 
 
@@ -57,6 +59,7 @@ class Watcher:
             registry=watches.registry(self._take),
             settings=watches.settings(),
             standalone=True,
+            identity=OURSELVES,
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
             stop_flag=self._stop,

@@ -6,6 +6,7 @@ Every define below takes (root, component).
 
 {{/*
 port: of its requests. peers: components that may call it there; none named = everybody. role: whose database URL it gets.
+migrates: whether its pods bring the database to their schema before they start.
 keys: which of the keys Secret's it may read. env: what the process is told beside `config` and `extraEnv`.
 */}}
 {{- define "scalable-api.facts" -}}
@@ -36,6 +37,7 @@ peers: [balancer]
 role: app
 redis: true
 tiers: false
+migrates: true
 keys: [identity-secrets, api-key-peppers]
 env:
   FLEET: {{ range $i, $c := include "scalable-api.components" . | fromYamlArray }}{{ if $i }},{{ end }}{{ $source }}-{{ $c }}-control:control{{ end }}
@@ -249,7 +251,7 @@ priorityClassName: {{ . }}
 {{- end }}
 securityContext:
   {{- toYaml .values.podSecurityContext | nindent 2 }}
-{{- if eq .component "api" }}
+{{- if .facts.migrates }}
 initContainers:
 - {{- include "scalable-api.migrate" . | nindent 2 }}
 {{- end }}
@@ -293,7 +295,7 @@ volumes:
     defaultMode: 0440
     sources:
     {{- include "scalable-api.secretSources" . | nindent 4 }}
-{{- if eq .component "api" }}
+{{- if .facts.migrates }}
 - name: owner
   projected:
     defaultMode: 0440
@@ -334,7 +336,9 @@ affinity:
 {{- with .values.topologySpreadConstraints }}
 topologySpreadConstraints:
 {{- range . }}
-- {{- toYaml (merge (dict) . (dict "labelSelector" (dict "matchLabels" $selector) "matchLabelKeys" (list "pod-template-hash"))) | nindent 2 }}
+{{- $own := dict "labelSelector" (dict "matchLabels" $selector) "matchLabelKeys" (list "pod-template-hash") }}
+{{- if hasKey . "labelSelector" }}{{ $own = dict }}{{ end }}
+- {{- toYaml (merge (dict) . $own) | nindent 2 }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -167,6 +167,17 @@ def test_stores_of_ones_own_come_first() -> None:
     assert {"gateway-url", "dev-redis-url"} <= keys
 
 
+def test_a_spread_of_ones_own_is_taken_as_it_is() -> None:
+    """With a labelSelector it counts what that selects; without one, the component's own pods of one rollout."""
+    whole = {"maxSkew": 2, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}
+    mine = whole | {"labelSelector": {"matchLabels": {"team": "edge"}}}
+    pod = pod_of(with_values(CHART, {"api": {"topologySpreadConstraints": [mine, whole]}}), "api")
+    first, second = pod["spec"]["topologySpreadConstraints"]
+    assert first == mine
+    assert second["labelSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert {**whole, "matchLabelKeys": ["pod-template-hash"]}.items() <= second.items()
+
+
 def test_nothing_is_made_where_both_secrets_are_named() -> None:
     """No hook, no Role that may create Secrets."""
     rendered = scene(CHART, "external")
