@@ -127,9 +127,10 @@ def test_aggregated_roles_cover_the_kind() -> None:
 
 
 def test_policy_names_the_account() -> None:
-    """The policy on pods looks at the operator's account alone, wherever it is and whatever it is called."""
+    """The policy on pods looks at the operator's account alone, wherever it is and whatever it is called; unsure, it refuses."""
     rendered = scene(CHART, "everything")
     (policy,) = rendered.kind("ValidatingAdmissionPolicy")
+    assert policy["spec"]["failurePolicy"] == "Fail"
     (condition,) = policy["spec"]["matchConditions"]
     assert '"system:serviceaccount:operators:operator"' in condition["expression"]
     (binding,) = rendered.kind("ValidatingAdmissionPolicyBinding")
