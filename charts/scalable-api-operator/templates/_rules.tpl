@@ -59,6 +59,16 @@
   verbs:
   - create
 {{- end -}}
+{{- define "scalable-api-operator.clusterRules" -}}
+- apiGroups:
+  - apiextensions.k8s.io
+  resources:
+  - customresourcedefinitions
+  resourceNames:
+  - scalableapis.scalableapi.io
+  verbs:
+  - get
+{{- end -}}
 {{- define "scalable-api-operator.leaderRules" -}}
 - apiGroups:
   - coordination.k8s.io
