@@ -63,9 +63,10 @@ class Visitor:
         started_s = time.monotonic()
         mind.namespace, mind.name, mind.generation = found.namespace, found.name, found.generation
         mind.force(found.annotations.get(FORCE, ""))
+        mind.token = await self._token(now_ms, found, mind)
+        found = self.backend.apis().get(found.key, found)  # it says now why there is no token
         api, fleet = accepted(found, mind.checked, self.numbers.servers), self.backend.fleet(found)
         writer = Writer(self.backend, mind.denied, self.meters.wrote(started_s))
-        mind.token = await self._token(now_ms, api, mind)
         hands = Hands(writer, self.ports, mind.token)
         await self._observe(now_ms, api.spec, fleet, mind=mind, hands=hands, pace=pace)
         happened, done = news.object_events(api, mind.told), Done()
@@ -116,7 +117,7 @@ class Visitor:
         pods, until = _to_ask(now_ms, fleet, mind, pace)
         fetching = mind.fetched.refresh(now_ms, spec, self.numbers) if spec else asyncio.sleep(0)
         polled, _ = await asyncio.gather(self.ports.poll(pods, hands.token), fetching)
-        mind.unauthorized = polled.unauthorized
+        mind.unauthorized = polled.unauthorized and bool(hands.token)
         mind.watch.take(now_ms, polled.snapshots, until, until)
         if any(snapshot.rps > 0 for snapshot in polled.snapshots.values()):
             mind.called_ms = now_ms
