@@ -54,7 +54,9 @@ def _member(opened: tarfile.TarFile, name: str) -> Any:
     return member
 
 
-def specification(image: Image, argv: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
+def specification(
+    image: Image, argv: Sequence[str], environment: Mapping[str, str], *, readonly: bool
+) -> dict[str, Any]:
     """What kubelet would hand to runc for a pod under the restricted profile."""
     uid, gid = map(int, image.config["User"].split(":"))
     return {
@@ -67,7 +69,7 @@ def specification(image: Image, argv: Sequence[str], environment: Mapping[str, s
             "noNewPrivileges": True,
             "capabilities": {},
         },
-        "root": {"path": str(image.root), "readonly": True},
+        "root": {"path": str(image.root), "readonly": readonly},
         "mounts": MOUNTS,
         "linux": {"namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")]},
     }
@@ -75,14 +77,14 @@ def specification(image: Image, argv: Sequence[str], environment: Mapping[str, s
 
 @contextmanager
 def started(
-    image: Image, folder: Path, environment: Mapping[str, str], argv: Sequence[str] = ()
+    image: Image, folder: Path, environment: Mapping[str, str], argv: Sequence[str] = (), *, readonly: bool = True
 ) -> Iterator[subprocess.Popen[str]]:
     """The image's ENTRYPOINT, or `argv`; its output is in the pipe. `folder / PID` has its process on the host. Whatever is left at the end is killed."""
     name = f"scalable-api-{uuid.uuid4().hex[:8]}"
     bundle = folder / name
     bundle.mkdir()
     (bundle / "config.json").write_text(
-        json.dumps(specification(image, argv or image.config["Entrypoint"], environment))
+        json.dumps(specification(image, argv or image.config["Entrypoint"], environment, readonly=readonly))
     )
     child = subprocess.Popen(
         ["runc", "--root", str(folder / "runc"), "run", "--pid-file", str(folder / PID), name],

@@ -47,14 +47,14 @@ def name(service: str) -> str:
     return f"{REPOSITORY}/scalable-api-{service}:{version}"
 
 
-def build(services: tuple[str, ...] = SERVICES) -> dict[str, Path]:
-    """Docker-archives of these services; raises MissingNeedError, CalledProcessError."""
+def build(services: tuple[str, ...] = SERVICES, target: str = "runtime") -> dict[str, Path]:
+    """Docker-archives of these services; `target` is the Dockerfile's, `dev` for Tilt. Raises MissingNeedError, CalledProcessError."""
     folder = cache()
     with _alone(folder):
-        files = {service: folder / f"scalable-api-{service}.tar" for service in services}
+        files = {service: folder / target / f"scalable-api-{service}.tar" for service in services}
         missing = [service for service, file in files.items() if not file.exists()]
         if missing:
-            _build(missing, folder)
+            _build(missing, target, folder / target)
         _forget(folder)
     return files
 
@@ -87,7 +87,7 @@ def engine() -> bool:
     return docker is not None and subprocess.run([docker, "version"], capture_output=True, check=False).returncode == 0
 
 
-def _build(services: list[str], folder: Path) -> None:
+def _build(services: list[str], target: str, folder: Path) -> None:
     trusted = os.environ.get("PIP_TRUSTED_HOST", "")
     environment = {**os.environ, "REPOSITORY": REPOSITORY, "PIP_TRUSTED_HOST": f"{trusted} {CANARY}".strip()}
     if not engine():
@@ -95,7 +95,7 @@ def _build(services: list[str], folder: Path) -> None:
         environment["BASE_IMAGE"] = _base()
     _say(f"building {', '.join(services)} (minutes the first time)")
     began = time.monotonic()
-    line = ["deploy/build-images", "--out", str(folder), *services]
+    line = ["deploy/build-images", "--target", target, "--out", str(folder), *services]
     subprocess.run(line, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
     _say(f"built in {time.monotonic() - began:.0f} s")
 

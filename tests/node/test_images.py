@@ -153,3 +153,19 @@ def test_nothing_of_the_building_machine_is_inside(service: str, image: Image, a
     assert not list(image.root.glob("root/.cache/*"))
     told = json.dumps(image.document)
     assert not re.search(r"index-url|trusted-host|PIP_|https?://", told)
+
+
+def test_a_dev_image_runs_what_is_edited_in_it(archives: Mapping[str, Path], tmp_path: Path) -> None:
+    """Target dev: an edit of /app/src, as Tilt copies it in, starts the process anew; the container goes on."""
+    image = Image(images.build(("balancer",), "dev")["balancer"], tmp_path / "image")
+    for folder in (tmp_path, *tmp_path.parents[:2], tmp_path / "image"):
+        folder.chmod(0o755)
+    port, control = free_ports(2)
+    with started(image, tmp_path, settings("balancer", tmp_path, port, control), readonly=False) as child:
+        answers(f"http://127.0.0.1:{control}/livez", child)
+        module = image.root / "app" / "src" / "services" / "balancer" / "app.py"
+        assert module.stat().st_uid == 65532
+        module.write_text(module.read_text() + "\nprint('edited', flush=True)\n")
+        assert child.stdout is not None
+        assert "edited" in next(line for line in child.stdout if line.startswith("edited"))
+        answers(f"http://127.0.0.1:{control}/livez", child)
