@@ -158,4 +158,4 @@ def test_any_order_of_uninstalling_leaves_the_crd_alone(scene, deleted, order):
     deleted.append(scene.namespace)
     print(f"\n{len(there)} objects: removed in {removed:.1f} s, the last collected {took:.1f} s later")
     assert scene.client.do("GET", "/apis/scalableapi.io/v1")["resources"]
-    assert scene.client.do("GET", "/apis/scalableapi.io/v1/scalableapis")["items"] == []
+    assert scene.client.do("GET", scalable_apis(scene.namespace))["items"] == []
