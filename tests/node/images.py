@@ -22,13 +22,15 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from tests.cluster.binaries import MissingNeedError
 from tests.generate import SERVICES
+from tests.load.bench.packages import Need
+from tests.node.node import require
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 REPOSITORY: Final = "ghcr.io/scalable-api"
@@ -38,6 +40,7 @@ BASE: Final = f"localhost/scalable-api/base:{SUITE}"
 CANARY: Final = "pip-settings-canary.invalid"
 """A host that pip is told to trust while it builds; test_images.py looks for it in what was built."""
 UNUSED_S: Final = 7 * 86_400
+BUILDERS: Final = (Need("buildah", ("buildah",)), Need("debootstrap", ("debootstrap",)))
 RECIPE: Final = ("deploy/Dockerfile", "deploy/build-images", ".dockerignore", "tests/node/images.py")
 
 
@@ -91,7 +94,7 @@ def _build(services: list[str], target: str, folder: Path) -> None:
     trusted = os.environ.get("PIP_TRUSTED_HOST", "")
     environment = {**os.environ, "REPOSITORY": REPOSITORY, "PIP_TRUSTED_HOST": f"{trusted} {CANARY}".strip()}
     if not engine():
-        need_root("buildah", "debootstrap")
+        as_root(BUILDERS)
         environment["BASE_IMAGE"] = _base()
     _say(f"building {', '.join(services)} (minutes the first time)")
     began = time.monotonic()
@@ -128,13 +131,11 @@ def _told(*line: str) -> str:
     return subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
-def need_root(*programs: str) -> None:
-    """Raises MissingNeedError unless we are root and these Debian packages' programs are there."""
-    missing = [program for program in programs if shutil.which(program) is None]
-    if missing:
-        raise MissingNeedError(f"images need {', '.join(missing)}: apt-get install {' '.join(missing)}")
+def as_root(needs: Iterable[Need]) -> None:
+    """Installs what is missing; raises MissingNeedError where that cannot be, or who asks is not root."""
     if os.geteuid() != 0:
-        raise MissingNeedError(f"{', '.join(programs)} need root")
+        raise MissingNeedError(f"{', '.join(need.name for need in needs)} need root")
+    require(needs)
 
 
 @contextmanager

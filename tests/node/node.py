@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,16 +26,17 @@ from services.cli.embedded.child import end, spawn, tail
 from tests.cluster.binaries import MissingNeedError
 from tests.cluster.client import Client
 from tests.cluster.control_plane import ControlPlane, StartError, control_plane
+from tests.load.bench.packages import Need, install_missing
 from tests.node import archive, namespaces, settings
 from tests.node.settings import ADDRESS
 
-NEEDS: Final = {  # program: Debian's package
-    "containerd": "containerd",
-    "runc": "runc",
-    "nft": "nftables",
-    "ip": "iproute2",
-    "/usr/lib/cni/ptp": "containernetworking-plugins",
-}
+NEEDS: Final = (
+    Need("containerd", ("containerd",)),
+    Need("runc", ("runc",)),
+    Need("nft", ("nftables",)),
+    Need("ip", ("iproute2",)),
+    Need("ptp", ("containernetworking-plugins",), (Path("/usr/lib/cni/ptp"),)),
+)
 NAME: Final = "node1"
 START_S: Final = 60.0
 VOLUMES: Final = 12  # claims of all installs of a run; there is no provisioner
@@ -95,26 +96,19 @@ def node(programs: Mapping[str, Path]) -> Iterator[Node]:
 
 
 def install() -> None:
-    """Debian's packages where they are missing; raises MissingNeedError where this cannot be."""
+    """What a node runs, installed where it is missing; raises MissingNeedError where this cannot be."""
     if not sys.platform.startswith("linux") or os.geteuid() != 0:
         raise MissingNeedError(
             "a real node needs Linux and root: sudo ./dev e2e, or --kubeconfig FILE for a cluster that runs"
         )
-    missing = [package for program, package in NEEDS.items() if shutil.which(program) is None]
-    if missing:
-        require(*missing)
+    require(NEEDS)
 
 
-def require(*packages: str) -> None:
-    """`apt-get install`; raises MissingNeedError where there is no apt-get."""
-    if shutil.which("apt-get") is None:
-        raise MissingNeedError(f"install {' '.join(packages)} (Debian's names; there is no apt-get here)")
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for line in (
-        ["apt-get", "-qq", "update"],
-        ["apt-get", "-qq", "install", "-y", "--no-install-recommends", *packages],
-    ):
-        subprocess.run(line, check=True, env=quiet, stdout=sys.stderr)
+def require(needs: Iterable[Need]) -> None:
+    """Installs what is missing; raises MissingNeedError where it still is."""
+    install_missing(needs)
+    if commands := [need.command for need in needs if not need.present]:
+        raise MissingNeedError("; ".join(commands))
 
 
 def _until(ready: Callable[[], bool], process: subprocess.Popen[bytes], state: Path) -> None:

@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from services.cli.embedded import postgres, valkey
-from tests.node import archive, node
+from tests.load.bench.packages import Need
+from tests.node import archive
+from tests.node.node import require
 
+BUSYBOX: Final = Need("busybox", ("busybox-static",))
 UID: Final = 999  # the official images' user, in both
 TOOLS: Final = ("sh", "cat", "chmod", "echo", "env", "id", "kill", "ls", "mkdir", "mv", "rm", "sleep", "sha256sum")
 POSTGRES_TOOLS: Final = ("postgres", "initdb", "pg_isready", "psql")
@@ -72,8 +75,7 @@ def _root(folder: Path, user: str, programs: Sequence[Path]) -> Path:
 
 def busybox() -> Path:
     """Debian's static one, installed where it is missing."""
-    if shutil.which("busybox") is None:
-        node.require("busybox-static")
+    require((BUSYBOX,))
     return Path(shutil.which("busybox") or "")
 
 

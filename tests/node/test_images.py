@@ -19,12 +19,14 @@ import pytest
 from services.cli.up.environment import allocator, secrets_of
 from tests.cluster.binaries import MissingNeedError
 from tests.generate import SERVICES
+from tests.load.bench.packages import Need
 from tests.load.bench.processes import free_ports
 from tests.node import images
 from tests.node.container import PID, Image, started
 
 SITE_PACKAGES_MB = {"gateway": 60, "balancer": 60, "api": 75, "operator": 190}
 START_S = 30
+RUNC = Need("runc", ("runc",))
 TOOLS = ("gcc", "cc", "ld", "as", "strip", "make", "pip", "pip3", "uv", "git", "curl", "wget")
 KUBECONFIG = {
     "clusters": [{"name": "none", "cluster": {"server": "http://127.0.0.1:1"}}],
@@ -39,7 +41,7 @@ pytestmark = pytest.mark.timeout(1200)  # the first build of all images
 @pytest.fixture(scope="module")
 def archives() -> dict[str, Path]:
     try:
-        images.need_root("runc")
+        images.as_root((RUNC,))
         return images.build()
     except MissingNeedError as error:
         pytest.skip(str(error))

@@ -92,7 +92,7 @@ async def test_a_service_reaches_every_pod_from_outside(kubectl: Kubectl) -> Non
     def both() -> bool:
         return {httpx.get(url, trust_env=False).text.strip() for _ in range(50)} == {"web-0", "web-1"}
 
-    await eventually(both, 5, "kube-proxy knows both pods, at most a second after they are ready")
+    assert await eventually(both, 5, "kube-proxy knows both pods, at most a second after they are ready")
 
 
 @pytest.mark.usefixtures("web")
