@@ -90,12 +90,17 @@ class Store:
 
     def selected(self, namespace: str, selector: tuple[Requirement, ...]) -> Iterator[PodRecord]:
         """The namespace's pods that a selector admits; an empty one admits none."""
-        exact = [(namespace, key, value) for key, value in equalities(selector)]
-        in_namespace = (name for name in self.pods if name[0] == namespace and selector)
-        for name in sorted(self._labelled.of(min(exact, key=self._labelled.count)) if exact else in_namespace):
+        for name in sorted(self._perhaps_selected(namespace, selector)):
             labels = dict(self.pods[name].labels)
             if all(line.admits(labels) for line in selector):
                 yield self.pods[name]
+
+    def _perhaps_selected(self, namespace: str, selector: tuple[Requirement, ...]) -> Iterable[Name]:
+        """Those with the rarest label that it demands; where it demands none, all of the namespace."""
+        exact = [(namespace, key, value) for key, value in equalities(selector)]
+        if exact:
+            return self._labelled.of(min(exact, key=self._labelled.count))
+        return [name for name in self.pods if name[0] == namespace] if selector else []
 
     def claimant(self, name: Name) -> ApiRecord | None:
         """The ScalableApi that has that Deployment: the older one, then the lower uid."""
@@ -166,6 +171,7 @@ class Store:
             self._mark(self._naming.of(_scaled_by(record)))
 
     def _replace_deployment(self, name: Name, record: DeploymentRecord, *, gone: bool) -> None:
+        """It stands under one of its labels, the one that was rarest then: so dropped from under all of them."""
         before = self.deployments.pop(name, None)
         for key, value in equalities(before.selector) if before else ():
             self._selecting.drop((name[0], key, value), name)

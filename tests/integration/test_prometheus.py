@@ -177,9 +177,9 @@ async def test_a_panel_shows_something(scene: Scene, name: str) -> None:
     """Each query of it evaluates, and has a result once demo traffic has run through its phases."""
     for expr in map(without_variables, PANELS[name]):
         if name in QUIET:
-            await scene.server.series(expr)
+            assert isinstance(await scene.server.series(expr), list)
         else:
-            await eventually(partial(numbers, scene.server, expr), FILLED_S, f"{name}: {expr}", 0.5)
+            assert await eventually(partial(numbers, scene.server, expr), FILLED_S, f"{name}: {expr}", 0.5)
 
 
 async def numbers(server: Server, expr: str) -> list[str]:

@@ -17,6 +17,15 @@ async def down(stage: Stage, minimum: int) -> None:
     stage.change(spec=spec(api={"minReplicas": minimum}))
 
 
+async def one_leaves() -> Stage:
+    """Three are busy, two are wanted: one is on its way out, and does not empty."""
+    stage = Stage(api=3)
+    stage.ports.says["api"] = {"in_flight": 7}
+    stage.change(spec=spec(api={"minReplicas": 3}))
+    await down(stage, 2)
+    return stage
+
+
 async def test_the_idlest_goes_once_it_is_empty():
     """Drained, looked away from (settle), idle twice, marked, scaled by exactly that one."""
     stage = Stage(api=3)
@@ -53,10 +62,7 @@ async def test_callers_that_look_away_spare_the_settle_time():
 
 async def test_a_drain_that_does_not_empty_times_out():
     """DrainTimedOut names what is left, and it goes all the same."""
-    stage = Stage(api=3)
-    stage.ports.says["api"] = {"in_flight": 7}
-    stage.change(spec=spec(api={"minReplicas": 3}))
-    await down(stage, 2)
+    stage = await one_leaves()
     await stage.seconds(13)
     event = next(e for e in stage.backend.events if e.reason == "DrainTimedOut")
     assert "7 in flight" in event.message
@@ -65,10 +71,7 @@ async def test_a_drain_that_does_not_empty_times_out():
 
 async def test_load_that_returns_brings_the_victim_back():
     """Un-drained in one round trip, before anything is started."""
-    stage = Stage(api=3)
-    stage.ports.says["api"] = {"in_flight": 7}
-    stage.change(spec=spec(api={"minReplicas": 3}))
-    await down(stage, 2)
+    stage = await one_leaves()
     await stage.seconds(2)
     drained = next(call.split()[1] for call in stage.ports.calls if call.startswith("drain"))
     stage.ports.says["api"] = {"rps": 60.0, "in_flight": 7}
@@ -80,10 +83,7 @@ async def test_load_that_returns_brings_the_victim_back():
 
 async def test_a_victim_of_an_object_that_is_gone_serves_again():
     """Deleted while a pod drains: the pod is told at once, once, and nothing is scaled."""
-    stage = Stage(api=3)
-    stage.ports.says["api"] = {"in_flight": 7}
-    stage.change(spec=spec(api={"minReplicas": 3}))
-    await down(stage, 2)
+    stage = await one_leaves()
     await stage.seconds(2)
     (drained,) = stage.ports.draining
     stage.backend.objects, before = {}, len(stage.backend.writes)
@@ -96,10 +96,7 @@ async def test_a_victim_of_an_object_that_is_gone_serves_again():
 
 async def test_an_object_that_goes_during_its_visit_drains_nobody_afterwards():
     """The visit that was under way still drains; its victim serves again after that."""
-    stage = Stage(api=3)
-    stage.ports.says["api"] = {"in_flight": 7}
-    stage.change(spec=spec(api={"minReplicas": 3}))
-    await down(stage, 2)
+    stage = await one_leaves()
     asked, answer, drain = asyncio.Event(), asyncio.Event(), stage.ports.drain
 
     async def slow(pods, token, epoch, *, on):
@@ -124,10 +121,7 @@ async def test_an_object_that_goes_during_its_visit_drains_nobody_afterwards():
 
 async def test_a_victim_of_a_component_that_left_the_spec_serves_again():
     """Not ours any more: un-drained and forgotten."""
-    stage = Stage(api=3)
-    stage.ports.says["api"] = {"in_flight": 7}
-    stage.change(spec=spec(api={"minReplicas": 3}))
-    await down(stage, 2)
+    stage = await one_leaves()
     await stage.seconds(2)
     assert stage.ports.draining
     stage.change(spec=spec(components=[{"name": "gateway"}, {"name": "balancer"}]))

@@ -91,16 +91,17 @@ def test_commands_of_a_runbook_are_ours(name):
         words = [PLACES.get(word, word) for word in shlex.split(line)]
         if words == ["…"]:
             continue
-        parse(words)
+        assert parse(words) in words
 
 
-def parse(words: list[str]) -> None:
-    """Raises a usage error, as the command line would."""
+def parse(words: list[str]) -> str | None:
+    """The command's name; raises a usage error, as the command line would."""
     command = typer.main.get_command(app)
     while words and (within := getattr(command, "commands", {}).get(words[0])):
         command, words = within, words[1:]
     assert words[:1] == [] or not hasattr(command, "commands") or words[0].startswith("-"), words
     command.make_context("scalable-api", words)
+    return command.name
 
 
 def test_a_command_that_is_not_ours_is_refused():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from services.runtime import endpoints
@@ -56,4 +58,7 @@ def test_a_complaint_is_told_once_and_taken_back(monkeypatch):
 
 async def test_a_static_source_has_nothing_to_follow():
     """It ends at once instead of sleeping for ever."""
-    await Source("x", (ONE,)).follow(lambda: None)
+    told: list[None] = []
+    async with asyncio.timeout(1):
+        await Source("x", (ONE,)).follow(lambda: told.append(None))
+    assert told == []

@@ -91,7 +91,7 @@ async def test_silence_is_a_loss(stub):
     subscription.start()
     await eventually(lambda: subscription.alive, 5, "it is subscribed")
     stub.mute = True
-    await eventually(lambda: not subscription.alive, 10, "the silence is noticed")
+    assert await eventually(lambda: not subscription.alive, 10, "the silence is noticed")
     await subscription.stop()
 
 

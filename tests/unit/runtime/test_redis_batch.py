@@ -216,7 +216,7 @@ async def test_a_lost_connection_tells_all_at_once(server: Server) -> None:
 async def test_loss_is_seen_without_traffic(server: Server, batch: RedisBatch) -> None:
     """After 50 ms of silence a PING: a store that stops answering is found out before the next request."""
     server.silent = True
-    await eventually(lambda: batch.open, 2, "open")
+    assert await eventually(lambda: batch.open, 2, "open")
 
 
 async def _hears(server: Server, batch: RedisBatch, rubbish: bytes) -> None:
@@ -232,7 +232,7 @@ async def test_rubbish_closes(server: Server, batch: RedisBatch) -> None:
     for rubbish in (b"?what\r\n", b"$100000\r\n" + b"x" * 70_000, b":1\r\n:2\r\n"):
         await _hears(server, batch, rubbish)
         batch._breaker._closed_at = float("-inf")  # else it would have to be steady for 5 s
-        await eventually(lambda: not batch.open, 3, "back")
+        assert await eventually(lambda: not batch.open, 3, "back")
 
 
 async def test_a_failing_sink_harms_nobody_else(server: Server, batch: RedisBatch) -> None:

@@ -142,7 +142,9 @@ def test_what_no_rule_sees_is_named_with_its_line():
 
 def test_metadata():
     """Namespace, labels and annotations are taken as they are."""
-    load_manifest(manifest(lambda m: m["metadata"].update(namespace="shop", labels={"a": "b"}, annotations={"c": "d"})))
+    given = {"namespace": "shop", "labels": {"a": "b"}, "annotations": {"c": "d"}}
+    taken = load_manifest(manifest(lambda m: m["metadata"].update(given))).metadata.model_dump()
+    assert {name: taken[name] for name in given} == given
 
 
 def test_the_document_has_the_manifests_tiers():
