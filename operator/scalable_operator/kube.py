@@ -28,9 +28,11 @@ from kubernetes.aio.client.configuration import Configuration
 from services.controller.backend import Conflict, Denied, Done, Gone, Outcome, RetryAfter
 
 Object = dict[str, Any]
+Request = tuple[str, str, dict[str, str], str | None, list[str]]
+"""As `ApiClient` makes it: method, URL, headers, body, form."""
 TIMEOUT_S: Final = 10.0
 TOKEN_S: Final = 60.0
-"""A mounted token is replaced hourly; reading it once a minute never uses an old one."""
+"""A mounted token is replaced well before its end: reading it once a minute is enough, and once more when it is refused."""
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
 JSON: Final = "application/json"
@@ -144,13 +146,26 @@ class Kube:
         query: Mapping[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> Answer:
-        headers = {"Accept": accept, "Content-Type": kind, "Authorization": f"Bearer {self._bearer()}"}
         request = await self._client.param_serialize(
-            method, place.path, query_params=dict(query or {}), header_params=headers, body=body
+            method,
+            place.path,
+            query_params=dict(query or {}),
+            header_params={"Accept": accept, "Content-Type": kind},
+            body=body,
         )
+        used = self._bearer()
+        answer = await self._send(verb, place, request, used, timeout_s)
+        if answer.code == 401 and (token := self._read_token()) != used:
+            answer = await self._send(verb, place, request, token, timeout_s)
+        return answer
+
+    async def _send(self, verb: str, place: Place, request: Request, token: str, timeout_s: float) -> Answer:
+        method, url, headers, body, form = request
+        headers = {**headers, "Authorization": f"Bearer {token}"}
+        limit = aiohttp.ClientTimeout(timeout_s)
         try:
             async with asyncio.timeout(timeout_s):
-                response = await self._client.call_api(*request, _request_timeout=aiohttp.ClientTimeout(timeout_s))
+                response = await self._client.call_api(method, url, headers, body, form, _request_timeout=limit)
                 raw = await response.read()  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._count(verb, place.called, "none")
@@ -159,8 +174,10 @@ class Kube:
         return Answer(response.status, _decoded(raw), _seconds(response.headers.get("Retry-After")))
 
     def _bearer(self) -> str:
-        if time.monotonic() - self._token_at >= TOKEN_S:
-            self._token, self._token_at = self._login().token or "", time.monotonic()
+        return self._read_token() if time.monotonic() - self._token_at >= TOKEN_S else self._token
+
+    def _read_token(self) -> str:
+        self._token, self._token_at = self._login().token or "", time.monotonic()
         return self._token
 
 

@@ -214,7 +214,7 @@ def pod_record(body: Json) -> PodRecord:
         phase="Pending" if phase == "Pending" else "Failed" if phase in {"Failed", "Succeeded"} else "Running",
         ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
         deleting="deletionTimestamp" in meta,
-        started_at_ms=_ms(status.get("startTime") or meta.get("creationTimestamp")),
+        started_at_ms=milliseconds(status.get("startTime") or meta.get("creationTimestamp")),
         control=_control(spec, status.get("podIP", "")),
         restarts=sum(container.get("restartCount", 0) for container in said),
         reason=_reason(status, said)[:120],
@@ -282,5 +282,6 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _ms(text: str | None) -> int:
+def milliseconds(text: str | None) -> int:
+    """Since 1970; 0 for a time that is not told."""
     return round(datetime.fromisoformat(text).timestamp() * 1000) if text else 0

@@ -210,9 +210,17 @@ class _Relay:
         if isinstance(action, Delay):
             await asyncio.sleep(action.seconds)
         if call.is_watch:
-            onward = await self._onward(request, call)  # its body first: what is streamed next has no more to read
-            return StreamingResponse(self._watch(onward, action), media_type="application/json")
+            return await self._watched(request, call, action)
         return await self._once(request, call, action)
+
+    async def _watched(self, request: Request, call: Call, action: Action | None) -> Response:
+        if isinstance(action, Silence | Expire):
+            return StreamingResponse(self._feigned(action), media_type="application/json")
+        onward = await self._onward(request, call)  # its body first: what is streamed next has no more to read
+        found = await self._behind.send(onward, stream=True)
+        if found.is_error:
+            return Response(await found.aread(), found.status_code)
+        return StreamingResponse(self._watch(found, action), media_type="application/json")
 
     async def _once(self, request: Request, call: Call, action: Action | None) -> Response | None:
         self._proxy.writes += call.is_write
@@ -230,16 +238,14 @@ class _Relay:
         url = f"{call.path}?{call.query}" if call.query else call.path
         return self._behind.build_request(call.method, url, headers=headers, content=await request.body() or None)
 
-    async def _watch(self, onward: httpx.Request, action: Action | None) -> AsyncIterator[bytes]:
-        ended = self._ended
-        if isinstance(action, Silence):
-            await ended.wait()
-            return
+    async def _feigned(self, action: Silence | Expire) -> AsyncIterator[bytes]:
         if isinstance(action, Expire):
             yield EXPIRED
-            return
-        found = await self._behind.send(onward, stream=True)
-        lines = _until(ended, found.aiter_lines())
+        else:
+            await self._ended.wait()
+
+    async def _watch(self, found: httpx.Response, action: Action | None) -> AsyncIterator[bytes]:
+        lines = _until(self._ended, found.aiter_lines())
         try:
             async for line in _swapped(lines) if isinstance(action, Swap) else lines:
                 text = line.encode() + b"\n"

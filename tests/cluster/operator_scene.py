@@ -115,6 +115,7 @@ class Scene:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.logs: dict[int, Path] = {}
         self.ports: dict[int, int] = {}
+        self.kubeconfigs: dict[int, Path] = {}
         self._cluster_wide: list[Object] = []
 
     def __enter__(self) -> Self:
@@ -227,12 +228,12 @@ class Scene:
 
     # ----------------------------------------------------------------------------------------------------- operator
 
-    def operator(self, url: str = "", **more: str) -> subprocess.Popen[bytes]:
+    def operator(self, url: str = "", token: str = "", **more: str) -> subprocess.Popen[bytes]:
         """Starts one; it is ready to be killed with the scene. `url`: of a proxy before the API server."""
         number, port = next(_numbers), free_ports(1)[0]
         log = self.plane.folder / f"operator-{number}.log"
         environment = {
-            "KUBECONFIG": str(self._kubeconfig(number, url or self.plane.url)),
+            "KUBECONFIG": str(self.plane.folder / f"kubeconfig-{number}"),
             "POD_NAMESPACE": self.namespace,
             "WATCH_NAMESPACES": self.namespace,
             "INSTANCE_ID": f"operator-{number}",
@@ -240,9 +241,11 @@ class Scene:
             "HOST": "127.0.0.1",
             "LOG_FORMAT": "json",
         } | more
+        self.sign_in(Path(environment["KUBECONFIG"]), token or self.token(), url)
         process = spawn([sys.executable, "-m", "scalable_operator"], log, death=signal.SIGKILL, env=environment)
         self.processes.append(process)
         self.logs[process.pid], self.ports[process.pid] = log, port
+        self.kubeconfigs[process.pid] = Path(environment["KUBECONFIG"])
         return process
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
@@ -259,10 +262,16 @@ class Scene:
     def asked(self, process: subprocess.Popen[bytes], path: str) -> httpx.Response:
         return httpx.get(f"http://127.0.0.1:{self.ports[process.pid]}{path}", trust_env=False)
 
-    def _kubeconfig(self, number: int, url: str) -> Path:
+    def token(self, secret: str = "") -> str:
+        """Of the operator's account; it ends with the Secret that it is bound to."""
         path = f"/api/v1/namespaces/{self.namespace}/serviceaccounts/{rbac.ACCOUNT}/token"
-        token = self.client.do("POST", path, {"spec": {"expirationSeconds": 3600}})["status"]["token"]
-        cluster = {"server": url, "certificate-authority": str(self.plane.authority)}
+        bound = {"boundObjectRef": {"apiVersion": "v1", "kind": "Secret", "name": secret}} if secret else {}
+        found: str = self.client.do("POST", path, {"spec": {"expirationSeconds": 3600} | bound})["status"]["token"]
+        return found
+
+    def sign_in(self, kubeconfig: Path, token: str, url: str = "") -> None:
+        """Whole or not at all, as kubelet replaces a token."""
+        cluster = {"server": url or self.plane.url, "certificate-authority": str(self.plane.authority)}
         config = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -271,9 +280,9 @@ class Scene:
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "operator"}}],
             "current-context": "test",
         }
-        file = self.plane.folder / f"kubeconfig-{number}"
-        file.write_text(yaml.safe_dump(config))
-        return file
+        unfinished = kubeconfig.with_suffix(".new")
+        unfinished.write_text(yaml.safe_dump(config))
+        unfinished.replace(kubeconfig)
 
     # ------------------------------------------------------------------------------------------------------- audits
 

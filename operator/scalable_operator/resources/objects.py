@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from scalable_operator.records import BUDGET, COST, ROTATION, TIERS, ApiRecord
+from scalable_operator.records import BUDGET, COST, ROTATION, TIERS, ApiRecord, milliseconds
 from services.controller.backend import Event, Record
 from services.controller.backends.record import ACTIVE, CANDIDATE, history_of, restored, state_of
 from services.schema.documents import DocumentError, load
@@ -56,7 +56,8 @@ def record_of(body: Mapping[str, Any]) -> Record | None:
     state = _parsed(annotations.get(ROTATION))
     state = {**state, "budget": _parsed(annotations.get(BUDGET))} if isinstance(state, dict) else {}
     history = _yaml(data.get(HISTORY, ""))
-    found = restored(data.get(ACTIVE, "").encode(), data.get(CANDIDATE, "").encode(), history, state)
+    active, candidate = data.get(ACTIVE, "").encode(), data.get(CANDIDATE, "").encode()
+    found = restored(active, candidate, history, state, milliseconds(metadata.get("creationTimestamp")))
     return replace(found, seen=metadata["resourceVersion"]) if found else None
 
 

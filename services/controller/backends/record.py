@@ -42,7 +42,8 @@ def store(folder: Path, record: Record) -> None:
 def restore(folder: Path) -> Record | None:
     """The record, or None when there is none that can be read: then the next one starts at revision 1."""
     state = _read(folder / "rotation.yaml")
-    found = restored(_bytes(folder / ACTIVE), _bytes(folder / CANDIDATE), _read(folder / "history.yaml"), state)
+    history, written_ms = _read(folder / "history.yaml"), _written_ms(folder / ACTIVE)
+    found = restored(_bytes(folder / ACTIVE), _bytes(folder / CANDIDATE), history, state, written_ms)
     seen = state.get("seen", 0) if isinstance(state, dict) else 0
     return replace(found, seen=str(seen)) if found else None
 
@@ -69,8 +70,11 @@ def history_of(record: Record) -> list[dict[str, Any]]:
     ]
 
 
-def restored(active: bytes, candidate: bytes, history: Any, state: Any) -> Record | None:
-    """A record from what `render`, `history_of` and `state_of` made; None without a document that can be read."""
+def restored(active: bytes, candidate: bytes, history: Any, state: Any, written_ms: int = 0) -> Record | None:
+    """A record from what `render`, `history_of` and `state_of` made; None without a document that can be read.
+
+    A document that no state tells of (a chart's, or an edited one) is in force since `written_ms`.
+    """
     document = _parsed(active)
     if document is None:
         return None
@@ -84,7 +88,7 @@ def restored(active: bytes, candidate: bytes, history: Any, state: Any) -> Recor
     return Record(
         active=document,
         phase=phase,
-        since_ms=since_ms if isinstance(since_ms, int) else 0,
+        since_ms=since_ms if isinstance(since_ms, int) else written_ms,
         failed_hash=str(rotation.get("failedHash", "")),
         history=_history(history),
         candidate=second,
@@ -135,6 +139,13 @@ def _read(path: Path) -> Any:
         return load(path.read_bytes(), max_bytes=MAX_BYTES).value
     except (OSError, DocumentError):
         return None
+
+
+def _written_ms(path: Path) -> int:
+    try:
+        return round(path.stat().st_mtime * 1000)
+    except OSError:
+        return 0
 
 
 def _bytes(path: Path) -> bytes:

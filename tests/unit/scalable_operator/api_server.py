@@ -18,11 +18,11 @@ class ApiServer:
         self.script: list[int] = []
         self.asked: list[str] = []
         self.headers: list[dict[str, str]] = []
-        self.url = ""
+        self.url, self.token = "", "t-1"
         self._version = 0
 
     def login(self) -> kopf.ConnectionInfo:
-        return kopf.ConnectionInfo(server=self.url, token="t-1")
+        return kopf.ConnectionInfo(server=self.url, token=self.token)
 
     def put(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         self._version += 1

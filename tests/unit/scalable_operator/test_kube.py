@@ -37,6 +37,19 @@ async def test_writes_say_what_they_are_and_are_counted() -> None:
     assert counted == [("get", "configmaps", "200"), ("patch", "configmaps", "200")]
 
 
+async def test_a_refused_token_is_read_again() -> None:
+    """401: the file's newer token is tried at once, in the same call; the same one is not tried twice."""
+    async with api_server() as server:
+        kube = Kube(server.login)
+        server.put(MAP.path, {"metadata": {"name": "shop-tiers"}})
+        server.script, server.token = [401], "t-2"
+        assert (await kube.get(MAP)).ok
+        server.script = [401]
+        assert (await kube.get(MAP)).code == 401
+        await kube.close()
+    assert [headers["Authorization"] for headers in server.headers] == ["Bearer t-1", "Bearer t-2", "Bearer t-2"]
+
+
 async def test_a_certificate_in_the_kubeconfig_is_loaded() -> None:
     """`client-certificate-data` and `client-key-data` reach OpenSSL: what is no certificate is refused by it."""
     data = base64.b64encode(b"no certificate").decode()

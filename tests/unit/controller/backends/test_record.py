@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -52,6 +53,16 @@ def test_a_phase_of_another_revision_is_still_rolling_out(tmp_path, damage):
     found = restore(tmp_path)
     assert found is not None
     assert (found.phase, found.active) == ("RollingOut", NEW)
+
+
+def test_a_document_without_its_state_is_in_force_since_it_was_written(tmp_path):
+    """A folder whose rotation.yaml is gone: the file's own time, not 1970."""
+    store(tmp_path, RECORD)
+    (tmp_path / "rotation.yaml").unlink()
+    os.utime(tmp_path / "tiers.yaml", (1_700_000_000, 1_700_000_000))
+    found = restore(tmp_path)
+    assert found is not None
+    assert found.since_ms == 1_700_000_000_000
 
 
 def test_a_damaged_history_is_no_history(tmp_path):

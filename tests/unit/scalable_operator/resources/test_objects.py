@@ -6,7 +6,10 @@ from datetime import UTC, datetime
 
 from scalable_operator import records
 from scalable_operator.resources import objects
+from services.controller import rotation
+from services.controller.acks import Acks
 from services.controller.backend import Event, Record
+from services.schema.scalable_api import ScalableApiSpec
 from services.schema.status import Status
 from services.schema.tiers import BUILT_IN, document
 from tests.unit.scalable_operator.test_records import api
@@ -26,6 +29,17 @@ def test_a_record_survives_the_config_map() -> None:
     owner = body["metadata"]["ownerReferences"][0]
     assert (owner["controller"], owner["blockOwnerDeletion"], owner["uid"]) == (True, False, "u")
     assert body["metadata"]["labels"] == {"scalableapi.io/tiers": "true"}
+
+
+def test_a_document_that_no_annotation_tells_of_is_in_force_since_it_was_made() -> None:
+    """A chart's ConfigMap: what takes its place enters it into the history with that moment, not with 1970."""
+    body = objects.config_map(API, Record(active=document(1, BUILT_IN.spec)), "7")
+    body["metadata"] |= {"annotations": {}, "creationTimestamp": "2026-11-24T10:00:00Z"}
+    found = objects.record_of(body)
+    assert found is not None
+    wanted = ScalableApiSpec.model_validate({"components": [{"name": "api"}], "tiers": {"anonymousTier": "free"}})
+    planned = rotation.plan(1_800_000_000_000, wanted, found, Acks()).record
+    assert [entry.at for entry, _ in planned.history] == ["2026-11-24T10:00:00.000Z"]
 
 
 def test_a_spoilt_config_map_is_no_record() -> None:
