@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,8 @@ def own_node() -> Iterator[Path]:
     """Its kubeconfig; all images are on it."""
     began = time.monotonic()
     node.install()
+    if shutil.which("prometheus") is None:
+        node.require("prometheus")
     programs = binaries.programs()
     for major in binaries.HELMS:
         binaries.helm(major)
