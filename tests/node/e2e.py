@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from typing import Any
 import yaml
 
 from tests.cluster.binaries import MissingNeedError
+from tests.load.bench.packages import PROMETHEUS
 from tests.node import binaries, images, node, stores
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,8 +61,7 @@ def own_node() -> Iterator[Path]:
     """Its kubeconfig; all images are on it."""
     began = time.monotonic()
     node.install()
-    if shutil.which("prometheus") is None:
-        node.require("prometheus")
+    node.require((PROMETHEUS,))
     programs = binaries.programs()
     for major in binaries.HELMS:
         binaries.helm(major)

@@ -49,14 +49,14 @@ async def test_a_sample_changes_a_tier(platform: Platform) -> None:
 
 
 async def test_the_api_follows_the_load(platform: Platform, key: dict[str, str]) -> None:
-    """170 requests a second, for which two apis of 60 are too few: more pods, with a reason; less load: two again, drained; 0 failed."""
+    """55 requests a second, for which two apis of 20 are too few: more pods, with a reason; less load: two again, drained; 0 failed."""
     cluster = platform.cluster
-    async with load(platform, key, 170, 90) as high:
+    async with load(platform, key, 55, 150) as high:
         up = await until(lambda: replicas(cluster) > 2, 60, "more apis are asked for")
         row = (await asyncio.to_thread(cluster.kubectl, "get", "sapi", NAME)).splitlines()
         reason = (await asyncio.to_thread(cluster.component, "api"))["lastDecision"]
-        ready = up + await until(lambda: len(cluster.ready("api")) > 2, 60, "they are Ready")
-    async with load(platform, key, 30, 120) as low:
+        ready = up + await until(lambda: len(cluster.ready("api")) > 2, 80, "they are Ready")
+    async with load(platform, key, 10, 150) as low:
         down = await until(lambda: replicas(cluster) == 2 == len(cluster.pods("api")), 110, "two again")
     shown(*row)
     shown("decision", {k: reason[k] for k in ("direction", "reason", "message") if k in reason})
@@ -94,7 +94,7 @@ async def test_a_failing_pod_opens_a_breaker(platform: Platform, key: dict[str, 
     failures' window, and gone when the pod is.
     """
     cluster = platform.cluster
-    async with load(platform, key, 80, 150) as running:
+    async with load(platform, key, 50, 150) as running:
         await asyncio.to_thread(cluster.kubectl, "apply", "-f", "-", stdin=json.dumps(broken))
         await until(lambda: "broken" in {p["metadata"]["name"] for p in cluster.ready("api")}, 30, "it is Ready")
         opened = await until(lambda: cluster.status()["circuits"]["open"] >= 1, 30, "its breaker is in the status")

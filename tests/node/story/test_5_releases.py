@@ -23,7 +23,7 @@ async def test_upgrade_and_rollback_lose_no_request(platform: Platform, key: dic
     """`helm upgrade` with another setting rolls every component, `helm rollback` rolls them back: 0 failed under load."""
     cluster = platform.cluster
     changed = [*cluster.given("platform"), "--set=config.LOG_LEVEL=debug", "--wait", "--timeout=180s"]
-    async with load(platform, key, 100, 400) as running:
+    async with load(platform, key, 50, 400) as running:
         up = await during(cluster.helm, UPGRADE, *changed)
         level = cluster.get("configmap", f"{NAME}-config")["data"]["LOG_LEVEL"]
         back = await during(cluster.helm, f"helm rollback {NAME} 1 -n {NAMESPACE} --wait --timeout 180s")
