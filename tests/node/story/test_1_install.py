@@ -7,8 +7,14 @@ import time
 import pytest
 
 from tests.harness.wait import eventually
-from tests.node.story.cluster import COMPONENTS, NAME, SYSTEM, Cluster, Object, condition
+from tests.node.story.cluster import COMPONENTS, NAME, OPERATOR, PLATFORM, ROOT, SYSTEM, Cluster, Object, condition
 from tests.node.story.conftest import Platform, shown
+
+
+def test_readme_has_these_commands() -> None:
+    """What the story installs with is what the README says, word by word."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert {OPERATOR, PLATFORM} <= set(lines)
 
 
 def test_both_charts_are_ready(platform: Platform) -> None:
