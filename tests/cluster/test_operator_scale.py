@@ -75,6 +75,11 @@ def test_a_thousand_objects(scene):
         unsettled = waiting(scene)
     took, peak = time.monotonic() - began, rss_mib(process, "VmHWM")
     assert unsettled == 0, f"{unsettled} of {OBJECTS} are not settled after {took:.0f} s\n{scene.log(process)}"
+    scene.until(
+        lambda: "MetricsMissing" not in decisions(scene),
+        120,
+        "each shows what it decided once it had heard all its pods",
+    )
     scene.until(lambda: quiet(scene), 90, "no more writes")
     writes, cpu, polls = len(scene.audited(writes=True)), cpu_s(process), metric(scene, process, POLLS)
     time.sleep(REST_S)
@@ -97,6 +102,12 @@ def waiting(scene: Scene) -> int:
     columns = 'jsonpath={range .items[*]}{range .status.conditions[?(@.status=="True")]}{.type} {end}{"\\n"}{end}'
     lines = kubectl_of(scene.plane, scene.namespace)("get", "scalableapis", "-o", columns).splitlines()
     return OBJECTS - sum({"Ready", "TiersEnforced"} <= set(line.split()) for line in lines)
+
+
+def decisions(scene: Scene) -> set[str]:
+    """The reasons shown, over all components. One that moves nothing takes an older one's place after a minute."""
+    reasons = "jsonpath={.items[*].status.components[*].lastDecision.reason}"
+    return set(kubectl_of(scene.plane, scene.namespace)("get", "scalableapis", "-o", reasons).split())
 
 
 def quiet(scene: Scene) -> bool:

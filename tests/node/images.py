@@ -40,7 +40,13 @@ BASE: Final = f"localhost/scalable-api/base:{SUITE}"
 CANARY: Final = "pip-settings-canary.invalid"
 """A host that pip is told to trust while it builds; test_images.py looks for it in what was built."""
 UNUSED_S: Final = 7 * 86_400
-BUILDERS: Final = (Need("buildah", ("buildah",)), Need("debootstrap", ("debootstrap",)))
+BUILDERS: Final = (
+    Need("buildah", ("buildah",)),
+    Need(
+        "netavark", ("netavark",), (Path("/usr/lib/podman/netavark"),)
+    ),  # buildah only recommends it, and ends without it
+    Need("debootstrap", ("debootstrap",)),
+)
 RECIPE: Final = ("deploy/Dockerfile", "deploy/build-images", ".dockerignore", "tests/node/images.py")
 
 
