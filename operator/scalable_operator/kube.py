@@ -80,12 +80,13 @@ class Place:
 
 
 class Kube:
-    """One connection pool. `login` is asked for the token again each minute."""
+    """One connection pool. `login` is asked for the token again each minute; `agent` is what an audit log shows."""
 
     def __init__(
         self,
         login: Callable[[], kopf.ConnectionInfo],
         *,
+        agent: str = "scalable-api-operator",
         count: Callable[[str, str, str], None] = lambda _verb, _resource, _code: None,
     ) -> None:
         self._login, self._count = login, count
@@ -106,6 +107,7 @@ class Kube:
                     client_session_kwargs={"trust_env": False},
                 )
             )
+        self._client.user_agent = agent
 
     async def close(self) -> None:
         await self._client.close()  # type: ignore[no-untyped-call]

@@ -57,8 +57,12 @@ class Operator:
         info = watches.connection(watches.settings())
         if info is None:
             raise OSError("no API server: neither a service account nor KUBECONFIG")
-        self._kube = Kube(lambda: watches.connection(watches.settings()) or info, count=self._requests.inc)
         settings = self._rt.settings
+        self._kube = Kube(
+            lambda: watches.connection(watches.settings()) or info,
+            agent=f"scalable-api-operator/{settings.app_version} ({settings.instance_id})",
+            count=self._requests.inc,
+        )
         identity = f"{settings.instance_id}_{secrets.token_hex(4)}"  # a restarted pod is another holder
         self._lease = Lease(self._kube, settings.pod_namespace, identity)
         self._ports = LeaderPorts(self._lease)

@@ -115,6 +115,7 @@ class Scene:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.logs: dict[int, Path] = {}
         self.ports: dict[int, int] = {}
+        self.instances: dict[int, str] = {}
         self.kubeconfigs: dict[int, Path] = {}
         self._cluster_wide: list[Object] = []
 
@@ -143,6 +144,14 @@ class Scene:
             answer = self.client.ask("POST", path, one)
             assert answer.is_success or answer.status_code == 409, answer.text
             self._cluster_wide += [one] if "namespace" not in one["metadata"] else []
+
+    def allowed(self, verb: str, group: str, resource: str, name: str) -> bool:
+        """Whether the API server knows by now that the operator may."""
+        asked = {"verb": verb, "group": group, "resource": resource, "name": name}
+        review = {"spec": {"user": self.name, "resourceAttributes": asked}}
+        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        said: bool = self.client.do("POST", path, review)["status"]["allowed"]
+        return said
 
     def revoke(self, objects: list[Object]) -> None:
         for one in objects:
@@ -246,7 +255,12 @@ class Scene:
         self.processes.append(process)
         self.logs[process.pid], self.ports[process.pid] = log, port
         self.kubeconfigs[process.pid] = Path(environment["KUBECONFIG"])
+        self.instances[process.pid] = f"({environment['INSTANCE_ID']})"
         return process
+
+    def instance(self, process: subprocess.Popen[bytes]) -> str:
+        """As its requests' user agents name it."""
+        return self.instances[process.pid]
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         end(process, signal.SIGKILL, 5)

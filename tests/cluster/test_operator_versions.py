@@ -40,6 +40,8 @@ def test_an_older_crd_is_named(scene, crd):
     of_version(crd, SCHEMA_VERSION - 1)
     scene.platform()
     scene.grant(rbac.clusterwide(scene.namespace))
+    reading = ("get", "apiextensions.k8s.io", "customresourcedefinitions", installed.NAME)
+    scene.until(lambda: scene.allowed(*reading))  # else it is not asked again for a minute
     process = scene.operator(WATCH_NAMESPACES="")
     scene.apply()
     took = scene.until(lambda: accepted(scene) == ("False", "UnsupportedVersion"))

@@ -23,6 +23,8 @@ from tests.harness.load import OpenLoop, Report
 from tests.harness.wait import eventually
 from tests.integration.upstreams import CUT, CUT_LONG, HANG, INVALID, OK, RESET, Upstream, UpstreamProcess
 
+PROMPT_S = 0.05
+"""What an idle endpoint answers within, on a machine that has time for it."""
 SERVERS = {"HEALTH_INTERVAL": "0.5", "DRAIN_DELAY_SECONDS": "0.2"}
 
 
@@ -149,11 +151,24 @@ async def test_old_fault_10a(tmp_path: Path) -> None:
 
 
 async def test_old_fault_10b(tmp_path: Path) -> None:
-    """Sequential requests on idle endpoints: each within 20 % of its share over 300."""
-    async with three(tmp_path) as (balancer, apis), balancer.http() as http:
-        for _ in range(300):
-            assert (await http.get("/x")).status_code == 200
-        assert all(80 <= len(api.seen) <= 120 for api in apis), [len(api.seen) for api in apis]
+    """Sequential requests on idle endpoints: each within 20 % of its share over 300.
+
+    An endpoint that answered late is sent less, rightly: a round in which this machine made one late is not of idle ones.
+    """
+    for number in range(8):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        async with three(folder) as (balancer, apis), balancer.http() as http:
+            slowest = 0.0
+            for _ in range(300):
+                began = monotonic()
+                assert (await http.get("/x")).status_code == 200
+                slowest = max(slowest, monotonic() - began)
+        if slowest < PROMPT_S:
+            break
+    else:
+        pytest.fail(f"no round of eight in which every answer came within {PROMPT_S} s")
+    assert all(80 <= len(api.seen) <= 120 for api in apis), [len(api.seen) for api in apis]
 
 
 async def test_old_fault_10e(tmp_path: Path) -> None:

@@ -24,16 +24,17 @@ def test_a_place_is_a_path() -> None:
 
 
 async def test_writes_say_what_they_are_and_are_counted() -> None:
-    """An apply has its content type and the token; each request is counted by verb, resource, code."""
+    """An apply has its content type, the token and who asks; each request is counted by verb, resource, code."""
     counted = []
     async with api_server() as server:
-        kube = Kube(server.login, count=lambda *what: counted.append(what))
+        kube = Kube(server.login, agent="operator/1 (pod-1)", count=lambda *what: counted.append(what))
         server.put(MAP.path, {"metadata": {"name": "shop-tiers"}})
         assert (await kube.get(MAP)).ok
         assert (await kube.apply(MAP, {"metadata": {"name": "shop-tiers"}}, manager="m")).code == 200
         await kube.close()
     assert server.headers[1]["Content-Type"] == APPLY
     assert server.headers[1]["Authorization"] == "Bearer t-1"
+    assert server.headers[1]["User-Agent"] == "operator/1 (pod-1)"
     assert counted == [("get", "configmaps", "200"), ("patch", "configmaps", "200")]
 
 
