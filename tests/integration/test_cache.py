@@ -244,13 +244,13 @@ async def test_store_away(own_valkey: ValkeyServer) -> None:
         started = time.monotonic()
         await one.changed("things")
         found = await asyncio.gather(*(one.get("things", ("1",), origin) for _ in range(50)))
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 10
         assert {f.entry.body for f in found} == {b"2"}
         assert origin.calls == 2
         assert one.generations.owed("things")
         started = time.monotonic()
         assert (await one.get("things", ("9",), origin)).result == "miss"
-        assert time.monotonic() - started < 0.1
+        assert time.monotonic() - started < 2
         await own_valkey.start()
         await eventually(lambda: not one.generations.owed("things"), 3.0, "the owed step is made")
         await eventually(
