@@ -17,6 +17,7 @@ from services.balancer.fleet import Fleet
 from services.balancer.probing import Prober
 from services.balancer.series import Seconds
 from services.balancer.stages.measure import Measure
+from services.balancer.stages.queue import Admission
 from services.balancer.stages.route import Own, Route
 from services.core.balancing import REFRESH_S
 from services.core.breaker import BreakerConfig
@@ -33,7 +34,8 @@ from services.runtime.endpoints import EndpointInfo
 from services.runtime.process import Runtime
 from services.runtime.settings import BalancerSettings
 from services.runtime.tasks import spawn, stop
-from services.schema.snapshot import Snapshot
+from services.runtime.vitals import Degraded
+from services.schema.snapshot import QueueState, Snapshot
 from services.schema.tiers import TiersDocument
 
 NO_METRICS: Final = Refusal("not-found", "metrics-closed", facts={"path": "/metrics"})
@@ -54,7 +56,11 @@ class Balancer:
         self._measure = Measure(rt.traffic)
         self._health = status.Health(self._fleet, settings.app_version, settings.instance_id)
         spans = Spans(rt.tracing, "balancer") if rt.tracing else None
-        path, retry = pipeline.build(self._fleet, self._measure, Route(self._own()), instance, spans)
+        waits = rt.metrics.histogram("queue_wait_seconds", "How long requests waited for a place").series()
+        self._admission = Admission(self._fleet.gradient, waits)
+        path, retry = pipeline.build(
+            self._fleet, self._measure, Route(self._own()), self._admission, instance, spans=spans
+        )
         self._server = HttpServer(
             path,
             self._limits,
@@ -68,7 +74,10 @@ class Balancer:
         self._discovery = Discovery(settings.api_servers, self._fleet.sync)
         self._fleet.on_joined, self._fleet.on_left = self._prober.watch, self._prober.forget
         self._beat: asyncio.Task[None] | None = None
-        metrics.register(rt.metrics, self._fleet, seconds, self._measure, retry)
+        self._degraded = Degraded(rt.events)
+        self._refused = 0
+        self._refused_rps = 0.0
+        metrics.register(rt.metrics, self._fleet, seconds, self._measure, retry, admission=self._admission)
         rt.routers.append(control_router(self._fleet))
         if rt.tiers is not None:
             rt.tiers.on_change.append(self._adopt)
@@ -95,10 +104,17 @@ class Balancer:
 
     def snapshot(self) -> Snapshot:
         ready = all(self._rt.readiness(self).values())
-        degraded = ("endpoints",) if self._fleet.panic or not self._fleet.healthy else ()
         return self._rt.snapshot(
-            ready=ready, in_flight=self._measure.in_flight, degraded=degraded, **status.snapshot_parts(self._fleet)
+            ready=ready,
+            in_flight=self._measure.in_flight,
+            degraded=self._degraded.active(),
+            queue=self._queue_state(),
+            **status.snapshot_parts(self._fleet),
         )
+
+    def _queue_state(self) -> QueueState:
+        queue = self._admission.queue
+        return QueueState(queue.depth, round(1000 * queue.oldest_s(monotonic()), 3), self._refused_rps)
 
     def _own(self) -> dict[bytes, Own]:
         return {
@@ -141,15 +157,26 @@ class Balancer:
             config = replace(config, failure_threshold=threshold, open_s=open_ms / 1000)
         self._fleet.configure(config, policy.max_ejected_percent)
 
+    def _tick(self, now: float) -> None:
+        self._fleet.tick(now)
+        self._admission.tick(now, self._fleet.chooser.eligible)
+        self._degraded.note("overload", bad=self._admission.queue.standing(now))
+        self._degraded.note("endpoints", bad=self._fleet.panic or not self._fleet.chooser.targets)
+
+    def _second(self, now: float, seconds: float) -> None:
+        self._fleet.second(now, seconds)
+        before, self._refused = self._refused, self._admission.refused.total()
+        self._refused_rps = (self._refused - before) / seconds
+
     async def _keep_time(self) -> None:
         """Loads ten times a second, rates each second, outliers each ten."""
         second = outliers = monotonic()
         while True:
             await asyncio.sleep(REFRESH_S)
             now = monotonic()
-            self._fleet.tick(now)
+            self._tick(now)
             if now - second >= 1.0:
-                self._fleet.second(now, now - second)
+                self._second(now, now - second)
                 second = now
             if now - outliers >= INTERVAL_S:
                 outliers = now

@@ -36,6 +36,7 @@ from services.balancer.endpoints import (
 from services.balancer.series import Seconds
 from services.core.balancing import PEAK_EWMA, Chooser
 from services.core.breaker import CLOSED, OPEN, STATE_NAMES, Breaker, BreakerConfig, Transition
+from services.core.gradient import Gradient
 from services.core.outlier import Sample, after_clean_interval, judge, may_be_away
 from services.core.retry_budget import RetryBudget, TryTimeout
 from services.core.verdicts import Refusal
@@ -52,7 +53,7 @@ log = get_log(__name__)
 
 
 class Fleet:
-    """`chooser`, `budget` and `timeout` are what the stages read; `endpoints` is by address and id, so counters
+    """`chooser`, `budget`, `timeout` and `gradient` are what the stages read; `endpoints` is by address and id, so counters
     survive.
     """
 
@@ -62,6 +63,7 @@ class Fleet:
         self.peak = policy == PEAK_EWMA
         self.budget = RetryBudget(now)
         self.timeout = TryTimeout(now)
+        self.gradient = Gradient(now)
         self.try_limit_s = 0.0  # what a try may take while another one is possible; 0: no limit
         self.config = BreakerConfig()
         self.percent: float = 50
@@ -161,7 +163,10 @@ class Fleet:
         if draining:
             self._move(endpoint, endpoint.drain(BY_PROBE), "says so itself", now)
             return
-        endpoint.last_error = "" if good else error
+        if not good:
+            endpoint.last_error = error
+        elif endpoint.probe_fails:  # what requests met is not the probe's to take back
+            endpoint.last_error = ""
         if good:
             self._move(endpoint, endpoint.undrain(BY_PROBE), "ready again", now)
         self._move(endpoint, endpoint.probed(good), "probe", now)

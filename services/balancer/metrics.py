@@ -9,13 +9,16 @@ from services.balancer.endpoints import DEADLINE, OUTCOMES, TRY_TIMEOUT, Endpoin
 from services.balancer.fleet import Fleet
 from services.balancer.series import Seconds
 from services.balancer.stages.measure import Measure
+from services.balancer.stages.queue import Admission
 from services.balancer.stages.retry import Retry
 from services.runtime.metrics import Metrics
 
 Labelled = dict[tuple[str, ...], float]
 
 
-def register(metrics: Metrics, fleet: Fleet, seconds: Seconds, measure: Measure, retry: Retry) -> None:
+def register(
+    metrics: Metrics, fleet: Fleet, seconds: Seconds, measure: Measure, retry: Retry, *, admission: Admission
+) -> None:
     """Once, after wiring; all but the histograms are functions asked at scrape."""
     metrics.counting("http_requests_total", "Answers by method and status", measure.totals, ("method", "status"))
     metrics.gauge("in_flight", "Requests in this process", lambda: float(measure.in_flight))
@@ -28,6 +31,8 @@ def register(metrics: Metrics, fleet: Fleet, seconds: Seconds, measure: Measure,
     metrics.counting(
         "ejections_total", "Endpoints taken out of service, by reason", lambda: _keyed(fleet.ejections), ("reason",)
     )
+    metrics.gauge("queue_depth", "Requests that wait for a place", lambda: float(admission.queue.depth))
+    metrics.gauge("concurrency_limit", "Places for requests without an answer yet", lambda: float(admission.limit))
     _register_endpoints(metrics, fleet, seconds)
     _register_breakers(metrics, fleet, seconds)
 

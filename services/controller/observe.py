@@ -116,4 +116,7 @@ def _reading(snapshot: Snapshot | None, *, new: bool) -> Reading:
         p95_ms=snapshot.latency.p95,
         cpu=snapshot.cpu,
         loop_lag_ms=snapshot.loop_lag_ms,
+        shed_rps=snapshot.shed.rps if snapshot.shed else 0.0,
+        queue_depth=snapshot.queue.depth if snapshot.queue else 0.0,
+        refused_rps=snapshot.queue.refused_rps if snapshot.queue else 0.0,
     )

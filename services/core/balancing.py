@@ -204,6 +204,11 @@ class Chooser:
                 return other
         return self._scan(now, first, excluded)
 
+    @property
+    def eligible(self) -> int:
+        """How many targets took part in draws since the last refresh."""
+        return len(self._drawn)
+
     def any_admits(self, now: float) -> bool:
         """Would `pick` find somebody?"""
         return any(target.admits(now) for target in self.targets)

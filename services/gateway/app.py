@@ -20,6 +20,7 @@ from services.gateway.invalidations import CHANNEL, Invalidations
 from services.gateway.keys import Keys
 from services.gateway.limiter import Limiter
 from services.gateway.limiter.policies import unenforceable
+from services.gateway.overload import Overload
 from services.gateway.overrides import OverrideFeed
 from services.gateway.routing import RouteTable, route_of
 from services.gateway.series import GatewaySeries
@@ -30,6 +31,7 @@ from services.gateway.stages.limit import LimitStage
 from services.gateway.stages.measure import Measure
 from services.gateway.stages.own import Own
 from services.gateway.stages.route import Route
+from services.gateway.stages.shed import Shed
 from services.gateway.stages.trace import Trace
 from services.gateway.store_breaker import StoreBreaker
 from services.gateway.tier_book import TierBook
@@ -85,6 +87,7 @@ class Gateway:
         await self._peers.start()
         await self._discovery.start()
         self.balancers.start()
+        self.overload.start()
         self._log.start()
         shared = settings.supervisor_fd is not None and settings.gateway_port != 0  # `up`: its gateways share one port
         return await self.server.start(settings.host, settings.gateway_port, reuse_port=shared)
@@ -96,6 +99,7 @@ class Gateway:
         await self.server.close(within_s)
         await self._discovery.stop()
         await self._peers.stop()
+        await self.overload.stop()
         await self.balancers.stop()
         await self._subscription.stop()
         await self._overrides.stop()
@@ -116,6 +120,8 @@ class Gateway:
             breakers=(self.breaker.snapshot(),),
             endpoints=self.balancers.states(),
             limiter=LimiterState(mode, limiter.degraded, *self._denied_rps),
+            shed=self.overload.shed_state(),
+            queue=self.overload.queue_state(),
         )
 
     def _make_stores(self, settings: GatewaySettings, document: TiersDocument) -> None:
@@ -160,16 +166,24 @@ class Gateway:
         authenticate = Authenticate(
             (self.keys, self.sessions), self.limiter, self.book, self.series.auth, settings.identity_secrets[0]
         )
+        self.overload = Overload(
+            Shed(authenticate.peek, self.book),
+            self._degraded,
+            lambda: self._rt.watchdog.pressing_lag_ms,
+            lambda: self.measure.in_flight,
+        )
         tracing = self._rt.tracing
         sample = limit_of(settings.trace_sample) if tracing else b""
         stages = pipeline.Stages(
             trace=Trace(clients, restart=settings.trace_context == "restart", sample=sample),
             route=Route(self.table, health, cors),
             measure=self.measure,
+            shed=self.overload.shed,
             authenticate=authenticate,
             own=Own(self._rt.metrics, public=public),
             limit=LimitStage(self.limiter),
-            forward=Forward(self.balancers, name, RetryBudget(time.monotonic())),
+            throttle=self.overload.throttle,
+            forward=Forward(self.balancers, name, RetryBudget(time.monotonic()), self.overload.next_hop),
             answer=AnswerHead(settings.instance_id, cors, settings.server_timing),
         )
         view = View(
@@ -181,12 +195,13 @@ class Gateway:
             authenticate.anonymous,
             public,
             settings.instance_id,
+            self.overload.shed,
         )
         self._rt.routers.append(router(view, self.balancers, self.breaker))
         problems = ProblemWriter("gateway", settings.instance_id)
         spans = Spans(tracing, "gateway", route_of) if tracing else None
         server = HttpServer(pipeline.build(stages, spans), self.limits, self.deadlines, problems, name)
-        self.series.watch(self.measure, self.limiter)
+        self.series.watch(self.measure, self.limiter, self.overload.shed)
         self.series.watch_server(server)
         return server
 
@@ -209,6 +224,7 @@ class Gateway:
         self._degraded.note("postgres", bad=not up)
 
     def _roll(self, seconds: float) -> None:
+        self.overload.roll(seconds)
         now, before = (self.limiter.denied, self.limiter.shadow_denied), self._denied
         self._denied = now
         self._denied_rps = ((now[0] - before[0]) / seconds, (now[1] - before[1]) / seconds)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Protocol
 
 from pydantic import Field
 
+from services.core.criticality import CRITICALITIES, under_overload
 from services.core.identity import network_identifier
 from services.core.problems import PROBLEMS
 from services.core.verdicts import Refusal
@@ -21,8 +22,9 @@ from services.gateway.balancers import Balancers
 from services.gateway.identity import Identity
 from services.gateway.keys import key_identity
 from services.gateway.limiter import Limiter
-from services.gateway.routing import CRITICALITIES, RouteRecord, RouteTable
+from services.gateway.routing import RouteRecord, RouteTable
 from services.gateway.stages import authenticate, forward, limit, own, route
+from services.gateway.stages.shed import Shed
 from services.gateway.tier_book import TierBook
 from services.http1.target import normalise
 from services.runtime.control import ControlModel
@@ -57,6 +59,7 @@ class View:
     anonymous: Any  # (address) -> Identity
     public_ops: bool
     instance: str
+    shed: Shed
 
 
 async def explain(view: View, asked: ExplainRequest) -> dict[str, Any]:
@@ -69,8 +72,11 @@ async def explain(view: View, asked: ExplainRequest) -> dict[str, Any]:
     now = time.monotonic()
     cost = record.cost if asked.cost is None else asked.cost
     limits = await limit.explain(view.limiter, limit.Asked(identity, address, cost, record.policy), now)
+    criticality = _class(view, record, identity)
+    shed = view.shed.decide(under_overload(criticality, slow=record.slow), identity.identifier, now)
     findings = [
         ("route", route.decide(record)),
+        ("shed", shed),
         (
             "authenticate",
             missing or (view.limiter.blocked(network_identifier(address)) if asked.api_key_id else None),
@@ -80,10 +86,11 @@ async def explain(view: View, asked: ExplainRequest) -> dict[str, Any]:
         ("forward", forward.decide(view.balancers, now)),
     ]
     body = {
-        "request": _request(view, record, identity, cost),
+        "request": _request(record, criticality, cost),
         "identity": _who(view, identity),
         "override": limits["override"],
         "policies": limits["policies"],
+        "shedding": {"level": view.shed.level, "wouldShed": shed is not None},
         "upstream": _upstream(view, findings[-1][1]),
     }
     return _verdict(view, body, findings)
@@ -118,9 +125,12 @@ def _address(asked: ExplainRequest) -> str:
     return asked.ip or (name.partition("/")[0] if kind == "ip" else UNKNOWN_ADDRESS)
 
 
-def _request(view: View, record: RouteRecord, identity: Identity, cost: int) -> dict[str, Any]:
+def _class(view: View, record: RouteRecord, identity: Identity) -> int:
     own_class = record.criticality
-    criticality = own_class if own_class is not None else view.book.criticality(identity.tier)
+    return own_class if own_class is not None else view.book.criticality(identity.tier)
+
+
+def _request(record: RouteRecord, criticality: int, cost: int) -> dict[str, Any]:
     return {
         "route": record.template,
         "class": "slow" if record.slow else "normal",

@@ -80,6 +80,10 @@ class Keys(Remembered):
             self._take_off(credential, digest, entry.name, None)
         return found
 
+    def peek(self, credential: bytes) -> Identity | None:
+        """Who this is, as far as the cache knows."""
+        return self._peek(cache_key(self._secret, credential))
+
     def ask(self, credential: bytes, waiter: Waiter[Found]) -> bool:
         """Look it up; `waiter` hears the answer later. False: too many look-ups are under way."""
         digest = cache_key(self._secret, credential)

@@ -109,6 +109,11 @@ class Remembered:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def _peek(self, digest: bytes) -> Identity | None:
+        """Who this was when last asked; its age does not matter, nothing is counted or refreshed."""
+        entry = self._entries.get(digest)
+        return entry.found if entry is not None and isinstance(entry.found, Identity) else None
+
     def _keep(self, flight: Flight[Found], digest: bytes, entry: Entry) -> None:
         if flight.dirty:
             self._entries.pop(digest)

@@ -13,12 +13,14 @@ from services.gateway.stages.limit import LimitStage
 from services.gateway.stages.measure import Measure
 from services.gateway.stages.own import Own
 from services.gateway.stages.route import Route
+from services.gateway.stages.shed import Shed
+from services.gateway.stages.throttle import ThrottleStage
 from services.gateway.stages.trace import Trace
 from services.http1.exchange import Exchange
 from services.http1.runner import Pipeline
 from services.http1.spans import Marked, Spans
 
-NAMES: Final = ("trace", "measure", "route", "bound", "authenticate", "own", "limit", "forward")
+NAMES: Final = ("trace", "measure", "route", "bound", "shed", "authenticate", "own", "limit", "throttle", "forward")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,11 @@ class Stages:
     trace: Trace
     route: Route
     measure: Measure
+    shed: Shed
     authenticate: Authenticate
     own: Own
     limit: LimitStage
+    throttle: ThrottleStage
     forward: Forward
     answer: AnswerHead
 
@@ -42,9 +46,11 @@ def build(s: Stages, spans: Spans | None = None) -> Pipeline:
             s.measure,  # before all that refuses or answers, `route` too: what came in goes out of the count again
             s.route,  # label, class, size for the rest; answers OPTIONS and health, which must not depend on any store
             bound,  # needs the head alone: the cheapest refusal
+            s.shed,  # before all that costs: stores and quotas must not pay for what is dropped
             s.authenticate,  # limiter's key and tier; a miss parks on a single-flight look-up
             s.own,  # /metrics and /lb/status want an identity and are exempt from limits: between the two
             limit,  # after identity; before the body is read or a connection taken; parks for Redis' reply
+            s.throttle,  # last: it saves the hop to balancers that have no room
             forward,  # always parks; its failure hook may send the exchange back to it, once
         ),
         on_head=(s.limit.on_head, s.answer),

@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from services.core.criticality import CRITICALITIES
 from services.core.routes import ROUTES, Route, find
 from services.core.verdicts import Refusal
 from services.http1.exchange import Exchange
@@ -22,7 +23,6 @@ from services.runtime.metrics import Cell, Counter, Histogram, Series
 from services.schema.tiers import Policy, RouteRule, TiersDocument
 
 METHODS: Final = (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT")
-CRITICALITIES: Final = ("sheddable", "sheddable-plus", "critical", "critical-plus")
 OTHER: Final = "other"
 OTHER_METHOD: Final = "_OTHER"
 OPS: Final = frozenset({"/metrics", "/lb/status"})  # for operators' eyes, contract.md 1.8, 1.10

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from services.gateway.limiter import Limiter
 from services.gateway.stages.measure import Measure
+from services.gateway.stages.shed import Shed
 from services.http1.listener import HttpServer
 from services.runtime.metrics import Counter, Histogram, Metrics
 
@@ -23,10 +24,11 @@ class GatewaySeries:
         self.key_cache = metrics.counter("key_cache_total", "Look-ups of API keys in the cache", ("result",))
         self.limit_seconds = metrics.histogram("limit_seconds", "How long the limiter waited for its store").series()
 
-    def watch(self, measure: Measure, limiter: Limiter) -> None:
+    def watch(self, measure: Measure, limiter: Limiter, shed: Shed) -> None:
         """Numbers that others keep."""
         gauge, counting = self._metrics.gauge, self._metrics.counting
         gauge("in_flight", "Requests under way", lambda: float(measure.in_flight))
+        gauge("shed_level", "Classes that lose something to pressure, 0 to 3", lambda: float(shed.level))
         gauge("limiter_degraded", "1 while limits are enforced from local state", lambda: float(limiter.degraded))
         counting("request_bytes_total", "Body bytes from clients", lambda: float(measure.bytes_in))
         counting("response_bytes_total", "Bytes to clients", lambda: float(measure.bytes_out))

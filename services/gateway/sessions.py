@@ -57,6 +57,10 @@ class Sessions(Remembered):
             return None
         return entry.found
 
+    def peek(self, token: bytes, via: str) -> Identity | None:
+        """Who this is, as far as the cache knows."""
+        return self._peek(self._digest(token, via))
+
     def ask(self, token: bytes, via: str, waiter: Waiter[Found]) -> bool:
         """Ask Redis; `waiter` hears the answer, at once if Redis is away. False: too many are under way."""
         digest = self._digest(token, via)

@@ -7,7 +7,7 @@ tier must not lock its subscribers out. Swapped whole when a document comes into
 
 from __future__ import annotations
 
-from services.gateway.routing import CRITICALITIES
+from services.core.criticality import CRITICALITIES
 from services.schema.tiers import TiersDocument
 
 

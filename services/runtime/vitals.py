@@ -19,6 +19,7 @@ from services.schema.snapshot import Event, Latency
 
 EVENTS_KEPT: Final = 50
 CLEAN_S: Final = 10.0
+MEMORY_DEFAULT: Final = 512 << 20
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -108,6 +109,14 @@ def cpu_limit(path: str = "/sys/fs/cgroup/cpu.max") -> float:
         return int(quota) / int(period) if quota != "max" else float("inf")
     except (OSError, ValueError):
         return float("inf")
+
+
+def memory_limit(path: str = "/sys/fs/cgroup/memory.max") -> int:
+    """Bytes the control group allows; without a limit, what a process of ours should never need."""
+    try:
+        return int(Path(path).read_text(encoding="ascii"))
+    except (OSError, ValueError):  # none, or "max"
+        return MEMORY_DEFAULT
 
 
 def rss_bytes() -> int:

@@ -70,6 +70,20 @@ class Watchdog:
     def lag_ms(self) -> float:
         return 1000 * sum(self._recent) / len(self._recent)
 
+    @property
+    def pressing_lag_ms(self) -> float:
+        """The lag that three ticks of the last second reached, or three in a row however long they took: one pause
+        (of the collector, of the machine) is no load.
+        """
+        window: list[float] = []
+        seconds = 0.0
+        for lag_s in reversed(self._recent):
+            window.append(lag_s)
+            seconds += TICK_S + lag_s
+            if seconds >= 1.0 and len(window) >= LAGS:
+                break
+        return 1000 * sorted(window)[-LAGS] if len(window) >= LAGS else 0.0
+
     def calm(self) -> bool:
         """False while lags over LAG_S keep coming."""
         if len(self._late) < LAGS or self._late[-1] - self._late[0] > LAGS_WITHIN_S:

@@ -56,6 +56,21 @@ class LimiterState(msgspec.Struct, frozen=True, rename="camel"):
     shadow_denied_rps: float = 0.0
 
 
+class ShedState(msgspec.Struct, frozen=True, rename="camel"):
+    """Refused for lack of this process's own capacity; level: classes that lose something, 0 to 3."""
+
+    level: int = 0
+    rps: float = 0.0
+
+
+class QueueState(msgspec.Struct, frozen=True, rename="camel"):
+    """Requests that wait for the next hop's capacity, and those that were refused for lack of it."""
+
+    depth: int = 0
+    oldest_ms: float = 0.0
+    refused_rps: float = 0.0
+
+
 class CacheState(msgspec.Struct, frozen=True, rename="camel"):
     """The api's two levels, since start; averages are the reader's."""
 
@@ -98,6 +113,8 @@ class Snapshot(msgspec.Struct, frozen=True, rename="camel"):
     breakers: tuple[BreakerState, ...] = ()
     endpoints: tuple[EndpointState, ...] = ()
     limiter: LimiterState | None = None
+    shed: ShedState | None = None
+    queue: QueueState | None = None
     cache: CacheState | None = None
     dependencies: dict[str, bool] = {}  # msgspec copies an empty default per instance
     degraded: tuple[str, ...] = ()

@@ -43,10 +43,11 @@ def failed(status: int, head: UpstreamHead) -> bool:
 
 
 class BreakCircuit:
-    __slots__ = ("_fleet", "_pick_at")
+    __slots__ = ("_fleet", "_gradient", "_pick_at")
 
     def __init__(self, fleet: Fleet, pick_at: int) -> None:
         self._fleet = fleet
+        self._gradient = fleet.gradient
         self._pick_at = pick_at
 
     def enter(self, x: Exchange) -> Outcome:
@@ -81,6 +82,10 @@ class BreakCircuit:
         if not x.class_slow:
             endpoint.took(x.upstream_s, now, self._fleet.peak)
             self._fleet.timeout.observe(x.upstream_s)
+            if status < 400:  # what fails early says nothing about how long work takes
+                gradient = self._gradient
+                gradient.count += 1
+                gradient.total_s += x.upstream_s
         return False
 
     def fault(self, x: Exchange, kind: str) -> None:

@@ -13,6 +13,7 @@ from random import random
 from services.balancer.fleet import Fleet
 from services.balancer.stages.break_circuit import BreakCircuit
 from services.balancer.stages.expire import LEFT_MIN_S
+from services.balancer.stages.queue import Admission
 from services.core.retry_budget import (
     CONNECT_FAILURES,
     IDEMPOTENT,
@@ -32,11 +33,12 @@ ANSWERS = {502: "status_502", 503: "status_503"}  # the failed answers another e
 
 
 class Retry:
-    __slots__ = ("_breakers", "_fleet", "_pick_at", "retries")
+    __slots__ = ("_admission", "_breakers", "_fleet", "_pick_at", "retries")
 
-    def __init__(self, fleet: Fleet, breakers: BreakCircuit, pick_at: int) -> None:
+    def __init__(self, fleet: Fleet, breakers: BreakCircuit, admission: Admission, pick_at: int) -> None:
         self._fleet = fleet
         self._breakers = breakers
+        self._admission = admission
         self._pick_at = pick_at
         self.retries: Counter[str] = Counter()  # by reason, since start
 
@@ -60,13 +62,13 @@ class Retry:
 
     def answered(self, x: Exchange, head: UpstreamHead) -> bool:
         """on_answer: does this head go on?"""
-        if not self._breakers.answered(x, head):
-            return True
-        kind = ANSWERS.get(head.status)
-        if kind is None or not self._pays(x, kind, sent=True):
-            return True
-        self._again(x, kind)
-        return False
+        if self._breakers.answered(x, head):
+            kind = ANSWERS.get(head.status)
+            if kind is not None and self._pays(x, kind, sent=True):
+                self._again(x, kind)
+                return False
+        self._admission.release(x)
+        return True
 
     def failed(self, x: Exchange, failure: Failure) -> Outcome:
         """on_failure: another try, or what the client is told (None: the engine's own refusal)."""

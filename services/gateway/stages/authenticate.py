@@ -87,6 +87,16 @@ class Authenticate:
             return self._ask(x, via, kind, text)
         return self._conclude(x, via, found)
 
+    def peek(self, x: Exchange) -> Identity | None:
+        """Who asks, if that is known without a store and without cost; for `shed`, which stands before."""
+        credential = credential_of(x)
+        if credential is None:
+            return self.anonymous(x.client.address)
+        via, kind, text = credential
+        if kind == "key":
+            return self._keys.peek(text)
+        return self._sessions.peek(text, via) if kind == "session" else None
+
     def anonymous(self, address: str) -> Identity:
         """The identity of an address without a credential, shared by its network (an IPv6 /64)."""
         key = address.encode()

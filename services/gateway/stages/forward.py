@@ -12,7 +12,9 @@ from dataclasses import replace
 from math import ceil
 from typing import Final
 
+from services.core.criticality import CRITICALITIES
 from services.core.retry_budget import CONNECT_FAILURES, RetryBudget, repeatable
+from services.core.throttle import Throttle
 from services.core.verdicts import PARKED, Outcome, Refusal
 from services.gateway.balancers import Balancers, Endpoint
 from services.gateway.clients import kept_lines
@@ -27,16 +29,19 @@ TRIES_MAX: Final = 2
 RETRY_AFTER_MAX_S: Final = 30
 LOST: Final = frozenset({"upstream_reset", *CONNECT_FAILURES})
 
-OURS: Final = b"%bX-Request-ID: %b\r\ntraceparent: 00-%b-%b-0%d\r\n%b%b"
+OURS: Final = b"%bX-Request-ID: %b\r\ntraceparent: 00-%b-%b-0%d\r\n%b%b%b"
+CLASSES: Final = tuple(f"X-Gateway-Class: {name}\r\n".encode() for name in CRITICALITIES)
+NO_ROOM: Final = (b"=connection_limit_reached", b"=destination_unavailable")  # what a balancer's 503 says then
 TOO_LATE: Final = Refusal("gateway-timeout", "deadline")
 
 
 class Forward:
-    def __init__(self, balancers: Balancers, via: bytes, budget: RetryBudget) -> None:
+    def __init__(self, balancers: Balancers, via: bytes, budget: RetryBudget, throttle: Throttle) -> None:
         self._balancers = balancers
         self._via_name = b"1.1 " + via
         self._via = b"Via: %b\r\n" % self._via_name
         self._budget = budget
+        self._throttle = throttle
         self.at = 0  # this stage's place in the pipeline; set by pipeline.py
 
     def __call__(self, x: Exchange) -> Outcome:
@@ -62,7 +67,7 @@ class Forward:
         via = special.get(b"via")
         via_line = self._via if via is None else b"Via: %b, %b\r\n" % (via, self._via_name)
         ids = (via_line, x.request_id, x.trace_id, x.span_id, x.sampled)
-        lines = [OURS % (*ids, x.identity.header, client.lines)]
+        lines = [OURS % (*ids, x.identity.header, CLASSES[x.criticality], client.lines)]
         if client.trusted:
             lines += kept_lines(special)
         if x.deadline:
@@ -71,14 +76,20 @@ class Forward:
             lines.append(b"tracestate: " + special[b"tracestate"] + b"\r\n")
         return lines
 
-    def on_answer(self, x: Exchange, _head: UpstreamHead) -> bool:
+    def on_answer(self, x: Exchange, head: UpstreamHead) -> bool:
         endpoint = x.endpoint
+        self._throttle.ended += 1
+        if head.status == 503 and head.special.get(b"proxy-status", b"").endswith(NO_ROOM):
+            self._throttle.turned_away += 1
         if endpoint is not None:
             endpoint.took(x.upstream_s, x.now, peak=False)
         return True
 
     def on_failure(self, x: Exchange, failure: Failure) -> Outcome:
         endpoint = self._release(x)
+        if failure.kind in CONNECT_FAILURES:
+            self._throttle.ended += 1
+            self._throttle.turned_away += 1
         if endpoint is not None and self._again(x, failure):
             x.excluded = (*x.excluded, endpoint)
             rewind(x, self.at)

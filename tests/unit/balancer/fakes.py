@@ -13,6 +13,7 @@ from services.balancer.fleet import Fleet
 from services.balancer.pipeline import build
 from services.balancer.series import Seconds
 from services.balancer.stages.measure import Measure
+from services.balancer.stages.queue import Admission
 from services.balancer.stages.retry import Retry
 from services.balancer.stages.route import Own, Route
 from services.core.balancing import P2C
@@ -23,7 +24,7 @@ from services.http1.heads import UpstreamHead
 from services.http1.runner import Pipeline
 from services.http1.upstream import Failure
 from services.runtime.endpoints import EndpointInfo
-from services.runtime.metrics import Metrics
+from services.runtime.metrics import Metrics, Series
 from services.runtime.vitals import Events, Traffic
 
 
@@ -95,9 +96,10 @@ class Bench:
         self.fleet = Fleet(policy, FakeWay, self.seconds, self.events)
         self.traffic = Traffic()
         self.measure = Measure(self.traffic)
+        self.admission = Admission(self.fleet.gradient, Series())
         self.pipeline: Pipeline
         self.retry: Retry
-        self.pipeline, self.retry = build(self.fleet, self.measure, Route(own or {}), b"lb-1")
+        self.pipeline, self.retry = build(self.fleet, self.measure, Route(own or {}), self.admission, b"lb-1")
         self.fleet.sync(infos(count))
         for endpoint in self.all:
             self.fleet.probed(endpoint, good=True, draining=False, error="")

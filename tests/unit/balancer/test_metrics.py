@@ -9,7 +9,7 @@ from tests.unit.balancer.fakes import Bench
 async def test_series_count_what_happened() -> None:
     """N requests raise each counter by N; endpoints have their own labels; names and types are the contract's."""
     bench = Bench(2)
-    register(bench.metrics, bench.fleet, bench.seconds, bench.measure, bench.retry)
+    register(bench.metrics, bench.fleet, bench.seconds, bench.measure, bench.retry, admission=bench.admission)
     for _ in range(10):
         bench.ask()
     bench.ask(method=b"POST", status=500)
@@ -26,6 +26,8 @@ async def test_series_count_what_happened() -> None:
         'balancer_endpoints{state="draining"} 1.0',
         "balancer_in_flight 0.0",
         "balancer_panic 0.0",
+        "balancer_queue_depth 0.0",
+        "balancer_concurrency_limit 20.0",
         'balancer_breaker_state{name="api-1"} 0.0',
         'balancer_endpoint_in_flight{endpoint="api-1"} 0.0',
     ):
@@ -41,7 +43,7 @@ async def test_series_count_what_happened() -> None:
 async def test_breaker_series() -> None:
     """Timeouts are told apart from failures; transitions count per state entered; unlabelled ones share `other`."""
     bench = Bench(2)
-    register(bench.metrics, bench.fleet, bench.seconds, bench.measure, bench.retry)
+    register(bench.metrics, bench.fleet, bench.seconds, bench.measure, bench.retry, admission=bench.admission)
     x = bench.send(method=b"POST")
     name = x.endpoint.id
     bench.fail(x, "deadline")

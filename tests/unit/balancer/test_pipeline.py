@@ -24,6 +24,7 @@ async def test_the_path_is_in_order() -> None:
         "Route.route",
         "Measure.enter",
         "expire",
+        "Admission.enter",
         "Pick.pick",
         "BreakCircuit.enter",
         "Retry.arm",
@@ -78,7 +79,7 @@ async def test_invariants_30_and_32(requests: list[tuple[bytes, list[str]]], cou
             assert written <= 1
         for endpoint in bench.all:
             endpoint.blocked_until = 0.0
-    assert bench.measure.in_flight == 0
+    assert bench.measure.in_flight == bench.admission.in_flight == 0
     for endpoint in bench.all:
         assert endpoint.active == 0
         assert endpoint.switch._in_flight == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from services.controller.backend import Pod, Workload
 from services.controller.fake import FakePorts
 from services.controller.observe import Watch, counts, readings
+from services.schema.snapshot import QueueState, ShedState
 
 
 async def watched(*pods: Pod, now_ms: int = 0, **says: dict[str, object]) -> tuple[Watch, FakePorts]:
@@ -62,3 +63,14 @@ async def test_a_draining_pod_still_serves():
     found = readings(9000, Workload(3, "1", "x", pods=pods), watch)
     assert [(reading.fresh, reading.rps) for reading in found] == [(True, 5.0), (True, 5.0), (False, 0.0)]
     assert readings(0, None, watch) == []
+
+
+async def test_what_was_refused_and_what_waits_is_told():
+    """Refused for lack of its own capacity, waiting and refused for lack of the next hop's: they count as demand."""
+    watch, ports = await watched(READY)
+    assert (found := readings(0, Workload(1, "1", "x", pods=(READY,)), watch)[0]).fresh
+    assert (found.shed_rps, found.queue_depth, found.refused_rps) == (0, 0, 0)
+    ports.says = {"api": {"shed": ShedState(2, 30.0), "queue": QueueState(7, 4.0, 20.0)}}
+    watch.take(1, (await ports.poll([READY], "t")).snapshots, ["u1"])
+    found = readings(1, Workload(1, "1", "x", pods=(READY,)), watch)[0]
+    assert (found.shed_rps, found.queue_depth, found.refused_rps) == (30.0, 7, 20.0)

@@ -10,6 +10,7 @@ from services.gateway.balancers import Balancers
 from services.gateway.explain import ExplainRequest, View, explain
 from services.gateway.identity import Identity
 from services.gateway.limiter import Limiter
+from services.gateway.stages.shed import Shed
 from services.gateway.tier_book import TierBook
 from services.http1.limits import Deadlines, Limits
 from services.runtime.endpoints import EndpointInfo
@@ -29,7 +30,8 @@ async def view():
     store = Store()
     store.keys["0123456789"] = key_row("0123456789", bytes(32))
     store.keys["revoked000"] = key_row("revoked000", bytes(32), revoked=True)
-    yield View(table(), book, limiter, balancers, store, anonymous, public_ops=False, instance="gateway-1")
+    shed = Shed(lambda _x: None, book)
+    yield View(table(), book, limiter, balancers, store, anonymous, public_ops=False, instance="gateway-1", shed=shed)
     await balancers.stop()
 
 
@@ -82,6 +84,17 @@ async def test_limits_and_upstream_refuse_too(view):
     assert (found["verdict"]["stage"], found["verdict"]["status"]) == ("limit", 429)
     assert found["verdict"]["retryAfter"] >= 1
     assert {finding["stage"]: finding["verdict"] for finding in found["findings"]}["forward"] == "reject"
+
+
+async def test_shedding_is_told(view):
+    """The level, and whether this caller would be dropped now: its class decides, before limits."""
+    calm = await explain(view, asked(ip="203.0.113.5"))
+    assert calm["shedding"] == {"level": 0, "wouldShed": False}
+    view.shed.press(0.75)
+    found = await explain(view, asked(ip="203.0.113.5"))
+    assert found["shedding"] == {"level": 2, "wouldShed": True}
+    assert (found["verdict"]["stage"], found["verdict"]["reason"], found["verdict"]["status"]) == ("shed", "shed", 503)
+    assert not (await explain(view, asked(api_key_id="0123456789")))["shedding"]["wouldShed"]
 
 
 async def test_users_by_identifier(view):

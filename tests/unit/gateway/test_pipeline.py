@@ -18,9 +18,11 @@ def test_the_path():
         trace="trace",
         route="route",
         measure=hooks("on_finish"),
+        shed="shed",
         authenticate="authenticate",
         own="own",
         limit=hooks("on_head"),
+        throttle="throttle",
         forward=hooks("on_finish", "on_answer", "on_failure"),
         answer="answer",
     )

@@ -17,13 +17,15 @@ def test_the_contracts_series_are_there():
     server: Any = SimpleNamespace(
         client_aborts=5, bad_requests={"parser": 6}, connection_states=lambda: {"idle": 7, "active": 1}
     )
-    series.watch(measure, limiter)
+    shed: Any = SimpleNamespace(level=2)
+    series.watch(measure, limiter, shed)
     series.watch_server(server)
     series.refusals.inc("limit", "quota")
     series.auth.inc("key", "ok")
     text = own.render("")[0].decode()
     for line in (
         "gateway_in_flight 2.0",
+        "gateway_shed_level 2.0",
         "gateway_limiter_degraded 1.0",
         'gateway_limit_decisions_total{decision="reject",policy="free-burst",tier="free"} 3.0',
         "gateway_unknown_tier_total 4.0",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.vitals import Cpu, Degraded, Events, Traffic, cpu_limit, rfc3339, rss_bytes
+from services.runtime.vitals import Cpu, Degraded, Events, Traffic, cpu_limit, memory_limit, rfc3339, rss_bytes
 
 
 def test_a_second_of_traffic():
@@ -59,6 +59,16 @@ def test_cpu_limit(tmp_path: Path):
     file.write_text("max 100000\n")
     assert cpu_limit(str(file)) == float("inf")
     assert cpu_limit(str(tmp_path / "none")) == float("inf")
+
+
+def test_memory_limit(tmp_path: Path):
+    """The control group's, in bytes; without one a process should stay below 512 MiB."""
+    file = tmp_path / "memory.max"
+    file.write_text("268435456\n")
+    assert memory_limit(str(file)) == 256 << 20
+    file.write_text("max\n")
+    assert memory_limit(str(file)) == 512 << 20
+    assert memory_limit(str(tmp_path / "none")) == 512 << 20
 
 
 def test_memory_and_cpu_are_numbers():

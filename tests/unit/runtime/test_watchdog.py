@@ -87,6 +87,22 @@ async def test_without_the_kernels_figures_every_lag_counts(monkeypatch):
     dog.stop()
 
 
+def test_one_pause_is_no_load():
+    """Pressing is the lag that three ticks of a second reach; of a loop with fewer ticks a second, the last three."""
+    dog = Watchdog(Series())
+    assert dog.pressing_lag_ms == 0.0
+    for _ in range(40):
+        dog.note(0.001, 0.0)
+    for lag_s in (1.5, 0.3):
+        dog.note(lag_s, 0.0)
+    assert dog.pressing_lag_ms == 1.0
+    dog.note(0.06, 0.0)
+    assert dog.pressing_lag_ms == 60.0
+    for _ in range(49):
+        dog.note(0.002, 0.0)
+    assert dog.pressing_lag_ms == 2.0
+
+
 async def test_a_blocked_loop_is_named_while_it_is_blocked():
     """After a second the stack in which the loop is stuck stands in the log."""
     dog = Watchdog(Series())

@@ -67,6 +67,22 @@ async def test_nobody_is_anonymous(bench):
     assert one.identity.header == b""
 
 
+async def test_peeking_asks_nobody(bench):
+    """For `shed`: anonymous is known at once, a credential only if it was seen before; nothing is counted."""
+    nobody = asks()
+    assert bench.stage.peek(nobody).identifier == "ip:192.0.2.7"
+    key, session = asks(x_api_key=KEY), asks(authorization=b"Bearer " + TOKEN)
+    assert bench.stage.peek(asks(authorization=b"Basic x")) is None
+    assert bench.stage.peek(key) is None
+    assert bench.stage.peek(session) is None
+    assert bench.stage(key) is PARKED
+    await settled(key)
+    assert bench.stage.peek(asks(x_api_key=KEY)) is key.identity
+    assert bench.stage(session) is PARKED
+    bench.batch.answer(VALUE)
+    assert bench.stage.peek(asks(authorization=b"Bearer " + TOKEN)) is not None
+
+
 async def test_old_fault_5b_two_addresses_of_one_ipv6_64_share(bench):
     """They are limited as one."""
     identifiers = []

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from services.core.retry_budget import RetryBudget
+from services.core.throttle import Throttle
 from services.core.verdicts import PARKED
 from services.gateway.answers import ANSWERS
 from services.gateway.balancers import Balancers
@@ -40,7 +41,8 @@ class Bench:
         for endpoint in self.balancers.endpoints:
             endpoint.pool = Pool()  # type: ignore[assignment]
         self.budget = RetryBudget(time.monotonic())
-        self.stage = Forward(self.balancers, b"gateway-g1", self.budget)
+        self.throttle = Throttle()
+        self.stage = Forward(self.balancers, b"gateway-g1", self.budget, self.throttle)
         self.rewound: list[int] = []
         monkeypatch.setattr(module, "rewind", lambda _x, at: self.rewound.append(at))
         self.stage.at = 7
@@ -70,6 +72,7 @@ async def test_what_goes_on(bench):
     who.sign(0, 1000, bytes(32))
     x = asks(who=who)
     x.query = b"?a=1"
+    x.criticality = 1
     assert bench.stage(x) is PARKED
     (head,) = bench.sent()
     lines = head.split(b"\r\n")
@@ -80,6 +83,7 @@ async def test_what_goes_on(bench):
         b"X-Request-ID: req-1",
         b"traceparent: 00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-00",
         b"X-Client-IP: 192.0.2.7",
+        b"X-Gateway-Class: sheddable-plus",
         b"X-Forwarded-For: 192.0.2.7",
         b"X-Forwarded-Proto: http",
     } <= set(lines)
@@ -201,3 +205,35 @@ async def test_counts_return_to_zero(bench):
     bench.stage.on_finish(x)
     bench.stage.on_finish(x)
     assert endpoint.active == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "proxy_status", "turned_away"),
+    [
+        (200, b"", 0),
+        (429, b"", 0),
+        (503, b"", 0),  # the api's own
+        (503, b"balancer-1; error=connection_limit_reached", 1),
+        (503, b"balancer-1; error=destination_unavailable", 1),
+        (504, b"balancer-1; error=http_response_timeout", 0),
+    ],
+)
+async def test_the_throttle_hears_who_had_no_room(bench, status, proxy_status, turned_away):
+    """An answer is an accept unless the balancer had no room or no endpoint."""
+    x = asks()
+    bench.stage(x)
+    head = UpstreamHead()
+    head.status = status
+    if proxy_status:
+        head.special[b"proxy-status"] = proxy_status
+    assert bench.stage.on_answer(x, head)
+    assert (bench.throttle.ended, bench.throttle.turned_away) == (1, turned_away)
+
+
+@pytest.mark.parametrize(("kind", "ended"), [("connect_failed", 1), ("connect_timeout", 1), ("deadline", 0)])
+async def test_the_throttle_hears_of_failed_connects(bench, kind, ended):
+    """A balancer that cannot be reached has no room; one that is late may have."""
+    x = asks()
+    bench.stage(x)
+    bench.stage.on_failure(x, Failure(kind))
+    assert (bench.throttle.ended, bench.throttle.turned_away) == (ended, ended)
