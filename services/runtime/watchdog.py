@@ -5,9 +5,9 @@ A loop blocked for over a second is reported with the stack it is blocked in, by
 (reliability.md P20). Three lags over 500 ms within ten seconds turn readiness red, so that others take over, until it
 has been on time for five.
 
-Readiness counts a lag without the time in which the kernel had no core for the loop: a machine whose cores are all busy
-(pods that start beside these) delays every process on it alike, and if each called itself not ready nobody would be
-left to take over.
+Readiness and shedding count a lag without the time in which the kernel had no core for the loop: a machine whose cores
+are all busy (pods that start beside these) delays every process on it alike, and if each called itself not ready nobody
+would be left to take over; nor does a neighbour's load become less by refusing our callers.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Watchdog:
         self._series = series
         self._late: deque[float] = deque(maxlen=LAGS)  # loop times of lags over LAG_S
         self._recent: deque[float] = deque([0.0], maxlen=MEAN_TICKS)
+        self._own: deque[float] = deque([0.0], maxlen=MEAN_TICKS)  # without the waits for a core
         self._beat = time.monotonic()
         self._stop = threading.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -72,12 +73,12 @@ class Watchdog:
 
     @property
     def pressing_lag_ms(self) -> float:
-        """The lag that three ticks of the last second reached, or three in a row however long they took: one pause
+        """The own lag that three ticks of the last second reached, or three in a row however long they took: one pause
         (of the collector, of the machine) is no load.
         """
         window: list[float] = []
         seconds = 0.0
-        for lag_s in reversed(self._recent):
+        for lag_s in reversed(self._own):
             window.append(lag_s)
             seconds += TICK_S + lag_s
             if seconds >= 1.0 and len(window) >= LAGS:
@@ -94,6 +95,7 @@ class Watchdog:
         """`waited_s`: of it, for a core."""
         self._series.observe(lag_s)
         self._recent.append(lag_s)
+        self._own.append(max(0.0, lag_s - waited_s))
         if lag_s - waited_s > LAG_S:
             self._late.append(now)
 

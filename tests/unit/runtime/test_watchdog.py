@@ -51,8 +51,9 @@ async def test_a_busy_machine_turns_nobody_red():
     dog.start()
     now = asyncio.get_running_loop().time()
     for _ in range(3):
-        dog.note(2.0, now, waited_s=1.6)
+        dog.note(2.0, now, waited_s=1.99)
     assert dog.calm()
+    assert round(dog.pressing_lag_ms) == 10
     for _ in range(3):
         dog.note(2.0, now, waited_s=1.4)
     assert not dog.calm()

@@ -92,7 +92,7 @@ def test_old_fault_7a(resumed: list[Any]) -> None:
     outs = [out for _, _, out in resumed]
     assert outs[:20] == [None] * 20
     assert outs[20].slug == "abnormal-usage-detected"
-    assert all(key.endswith(":login-ip") for key in gateway.store.keys)
+    assert all(key.endswith(":login-ip") for key in gateway.store.counters.keys)
 
 
 def test_a_route_policy_before_the_tiers(resumed: list[Any]) -> None:
