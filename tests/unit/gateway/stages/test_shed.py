@@ -47,7 +47,7 @@ def test_no_pressure_costs_nothing():
     assert stage(asks()) is None
 
 
-@pytest.mark.parametrize(("x", "kept"), [(0.7, (1, 2, 3)), (0.87, (2, 3)), (0.97, (3,)), (1.0, (3,))])
+@pytest.mark.parametrize(("x", "kept"), [(0.67, (1, 2, 3)), (0.847, (2, 3)), (0.97, (3,)), (1.0, (3,))])
 def test_classes_go_from_below(x, kept):
     """With this pressure exactly these classes are kept whole or go whole; critical-plus always stays."""
     for at, tier in enumerate(TIERS):
