@@ -40,6 +40,7 @@ SLOW_FACTOR: Final = 2.0
 SLOW_SLACK_S: Final = 0.005  # differences below are noise of the measurement
 UTIL_FADE_S: Final = 10.0
 SATURATED: Final = 0.95
+DOUBT_S: Final = 2.0  # so long the first of two late answers is remembered, whatever comes between
 SAMPLE_S: Final = 0.001  # a thousand samples a second are plenty: the rest would only cost time
 MIN_COST_S: Final = 0.0001
 MARGIN: Final = 0.75  # below 1, so that units a little apart still leave plain power of two choices
@@ -56,6 +57,7 @@ class Target:
         "breaker",
         "cost",
         "cost_at",
+        "doubt_at",
         "id",
         "probation",
         "ready_at",
@@ -76,6 +78,7 @@ class Target:
         self.breaker: Breaker | None = None
         self.cost = 0.0  # EWMA of seconds to the answer's head; 0 = no sample yet
         self.cost_at = 0.0
+        self.doubt_at = 0.0  # of a sample far above the cost that was not believed yet; 0 = none
         self.util = 0.0  # X-Api-Load / 100
         self.util_at = 0.0
         self.saturated = False
@@ -97,12 +100,26 @@ class Target:
         cost = self.cost
         if not cost or (peak and seconds > cost):
             self.cost = seconds
-        elif now - self.cost_at < SAMPLE_S:
-            return
         else:
+            if now - self.cost_at < SAMPLE_S:
+                return
+            if not peak and (self.doubt_at or far_above(seconds, cost)) and not self._believes(seconds, now):
+                return
             keep = exp((self.cost_at - now) / (PEAK_TAU_S if peak else COST_TAU_S))
             self.cost = cost * keep + seconds * (1.0 - keep)
         self.cost_at = now
+
+    def _believes(self, seconds: float, now: float) -> bool:
+        """A sample far above the others counts when it is not the only one: one late answer (a pause of the machine)
+        would keep a target out of the draws for many seconds.
+        """
+        doubt_at = self.doubt_at
+        if far_above(seconds, self.cost):
+            self.doubt_at = now
+            return doubt_at > 0.0
+        if now - doubt_at > DOUBT_S:
+            self.doubt_at = 0.0
+        return True
 
     def loaded(self, util: float, now: float) -> None:
         """The target said how busy it is: 0 … 1."""
@@ -128,11 +145,13 @@ def faded_util(util: float, age_s: float) -> float:
     return util * max(0.0, min(1.0, 1.0 - age_s / UTIL_FADE_S))
 
 
+def far_above(seconds: float, usual: float) -> bool:
+    return seconds > SLOW_FACTOR * usual + SLOW_SLACK_S
+
+
 def slowness(cost: float, middle: float) -> float:
     """1 for a target about as fast as the others, else how many times the median it takes."""
-    if cost <= SLOW_FACTOR * middle + SLOW_SLACK_S:
-        return 1.0
-    return cost / max(middle, MIN_COST_S)
+    return cost / max(middle, MIN_COST_S) if far_above(cost, middle) else 1.0
 
 
 def lighter(one: Target, other: Target) -> bool:

@@ -1,9 +1,12 @@
 """Who waits for a free place, in which order, and for how long (data-path.md §6).
 
-One line per criticality; a place goes to the highest class. Normally first in, first out, and nobody waits longer than
-100 ms. A queue that has not been empty for so long is a standing one: there is more to do than can be done, and who
-has waited would only be served when it has given up. Then the newest goes first and waiting is worth 5 ms (CoDel's
-two bounds, Facebook's adaptive LIFO). critical-plus is outside of both: always in order, until its own deadline.
+One line per criticality; a place goes to the highest class, in a class to who came first. Nobody waits longer than
+100 ms. When for 100 ms nobody was let in within 5 ms, the queue is a standing one: there is more to do than can be
+done, and waiting only makes everybody late. Then it is worth 5 ms, until nobody had to be turned away for 100 ms
+(CoDel's two bounds). critical-plus is outside of both: it waits until its own deadline.
+
+The newest first (adaptive LIFO) would gain at most those 5 ms, and starve the oldest of a queue that is a few longer than
+the limit: 64 steady clients at 60 places lost 6 % of their requests to it.
 
 A full queue gives up the oldest of the lowest class below the newcomer's; without one the newcomer goes. Pure: `now` is
 a monotonic clock in seconds.
@@ -38,23 +41,25 @@ class Waiter(Generic[T]):
 class Queue(Generic[T]):
     """`depth` are waiting."""
 
-    __slots__ = ("_lines", "_since", "depth")
+    __slots__ = ("_fine_at", "_lines", "_standing", "depth")
 
     def __init__(self) -> None:
         self.depth = 0
-        self._since = 0.0  # not empty since then
+        self._standing = False
+        self._fine_at = 0.0  # empty, or somebody let in soon; while it stands: somebody turned away
         self._lines: tuple[OrderedDict[Waiter[T], None], ...] = tuple(OrderedDict() for _ in CRITICALITIES)
 
     def join(self, item: T, criticality: int, now: float, room: int) -> tuple[Waiter[T] | None, Waiter[T] | None]:
         """Its place, None if there is no room for it; and who had to give way."""
         evicted = None
         if self.depth >= room:
+            self._turned_away(now)
             evicted = self._oldest_below(criticality)
             if evicted is None:
                 return None, None
             self.leave(evicted)
-        if not self.depth:
-            self._since = now
+        if not self.depth and not self._standing:
+            self._fine_at = now
         waiter = Waiter(item, criticality, now)
         self._lines[criticality][waiter] = None
         self.depth += 1
@@ -72,14 +77,19 @@ class Queue(Generic[T]):
         for criticality in range(CRITICAL_PLUS, -1, -1):
             line = self._lines[criticality]
             if line:
-                waiter, _ = line.popitem(last=criticality != CRITICAL_PLUS and self.standing(now))
+                waiter, _ = line.popitem(last=False)
                 self.depth -= 1
+                if not self._standing and now - self._oldest_at(self._lines[:CRITICAL_PLUS], now) < STANDING_PATIENCE_S:
+                    self._fine_at = now
                 return waiter
         return None
 
     def standing(self, now: float) -> bool:
-        """It has not been empty for PATIENCE_S."""
-        return self.depth > 0 and now - self._since >= PATIENCE_S
+        """There is more to do than can be done. Ask often: it is noticed when it is asked."""
+        if now - self._fine_at >= PATIENCE_S and (self._standing or self.depth):
+            self._standing = not self._standing
+            self._fine_at = now
+        return self._standing
 
     def expire(self, now: float) -> list[Waiter[T]]:
         """Those who have waited too long, no longer waiting; lowest class first."""
@@ -90,17 +100,24 @@ class Queue(Generic[T]):
                 del line[waiter]
                 expired.append(waiter)
         self.depth -= len(expired)
+        if expired:
+            self._turned_away(now)
         return expired
 
     def check_in_s(self, now: float) -> float:
         """When `expire` should be asked next, if anybody waits."""
-        if not self.standing(now):
-            return max(0.0, self._since + PATIENCE_S - now)
-        return max(0.0, self._oldest_at(self._lines[:CRITICAL_PLUS], now) + STANDING_PATIENCE_S - now)
+        oldest_at = self._oldest_at(self._lines[:CRITICAL_PLUS], now)
+        if self.standing(now):
+            return max(0.0, oldest_at + STANDING_PATIENCE_S - now)
+        return max(0.0, min(oldest_at, self._fine_at) + PATIENCE_S - now)
 
     def oldest_s(self, now: float) -> float:
         """How long the first one has waited; 0: nobody does."""
         return now - self._oldest_at(self._lines, now)
+
+    def _turned_away(self, now: float) -> None:
+        if self._standing:
+            self._fine_at = now
 
     def _oldest_below(self, criticality: int) -> Waiter[T] | None:
         return next((next(iter(line)) for line in self._lines[:criticality] if line), None)

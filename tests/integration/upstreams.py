@@ -40,7 +40,7 @@ class Seen:
 
 class Upstream:
     """`mode`: ok, a status ("500"), hang, reset, cut (after the head), cut-long, invalid. `delay_s` before each answer. `extra`: more response
-    fields.
+    fields. `places`: so many are worked on at once, the others wait (None: all).
     """
 
     def __init__(self, name: str, port: int = 0) -> None:
@@ -48,6 +48,7 @@ class Upstream:
         self.port = port
         self.mode = OK
         self.delay_s = 0.0
+        self.places: asyncio.Semaphore | None = None
         self.extra: dict[str, str] = {}
         self.ready = 200
         self.draining = False
@@ -118,7 +119,8 @@ class Upstream:
     async def _act(self, writer: asyncio.StreamWriter, request: Seen) -> bool:
         if self.mode == HANG:
             await asyncio.sleep(60)
-        await asyncio.sleep(self.delay_s)
+        async with self.places or contextlib.nullcontext():
+            await asyncio.sleep(self.delay_s)
         if self.mode == RESET:
             reset(writer)
             return False
@@ -175,10 +177,11 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 class UpstreamProcess:
-    """The same as a process of its own; ends with the block."""
+    """The same as a process of its own; ends with the block. `places` and `delay_s`: its capacity (0: no bound)."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, places: int = 0, delay_s: float = 0.0) -> None:
         self.name = name
+        self._capacity = (str(places), str(delay_s))
         self.port = 0
         self.process: asyncio.subprocess.Process
 
@@ -203,6 +206,7 @@ class UpstreamProcess:
             "tests.integration.upstreams",
             self.name,
             str(self.port),
+            *self._capacity,
             cwd=ROOT,
             stdout=asyncio.subprocess.PIPE,
         )
@@ -224,8 +228,9 @@ class UpstreamProcess:
         os.kill(self.process.pid, signal.SIGCONT)
 
 
-async def main(name: str, port: int) -> None:
+async def main(name: str, port: int, places: int, delay_s: float) -> None:
     async with Upstream(name, port) as upstream:
+        upstream.places, upstream.delay_s = asyncio.Semaphore(places) if places else None, delay_s
         print(upstream.port, flush=True)
         gone = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, gone.set)
@@ -241,4 +246,4 @@ def shares(seen: list[Upstream]) -> Counter[str]:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))

@@ -146,6 +146,7 @@ def test_cost_follows_answers() -> None:
     one = target()
     one.took(0.1, 10.0, peak=False)
     assert one.cost == 0.1
+    assert one.cost == 0.1
     one.took(0.2, 10.0 + 1.0, peak=False)
     assert one.cost == pytest.approx(0.1 * 0.3679 + 0.2 * 0.6321, rel=1e-3)
     one.took(9.0, 11.0005, peak=False)
@@ -283,3 +284,36 @@ def test_invariant_27(
     else:
         assert picked in (wanted or able)
         assert picked not in excluded or all(one in excluded for one in able)
+
+
+def test_one_late_answer_makes_nobody_slow() -> None:
+    """A sample far above the cost counts when a second one follows: at once, or within two seconds whatever came
+    between; a late answer long ago is forgotten.
+    """
+    one = target()
+    one.took(0.001, 10.0, peak=False)
+    one.took(0.5, 11.0, peak=False)
+    assert one.cost == 0.001
+    one.took(0.001, 12.0, peak=False)
+    one.took(0.001, 13.5, peak=False)
+    one.took(0.5, 14.0, peak=False)
+    assert one.cost == pytest.approx(0.001)
+    one.took(0.001, 15.0, peak=False)
+    one.took(0.5, 15.5, peak=False)
+    assert one.cost > 0.1
+
+
+def test_a_target_twenty_times_slower_has_no_share_after_two_seconds() -> None:
+    """Fifty requests a second over three: at most 5 % of those in the third second, counted from when it became slow."""
+    chooser = fleet(1, 1, 1)
+    slow, rng = chooser.targets[0], random.Random(5)
+    late = 0
+    for step in range(250):
+        now = LATER + step / 50
+        if step % 5 == 0:
+            chooser.refresh(now)
+        picked = chooser.pick(now, rng.random(), rng.random())
+        assert picked is not None
+        late += step >= 150 and picked is slow
+        picked.took(0.1 if picked is slow and step >= 50 else 0.005, now, peak=False)
+    assert late <= 5

@@ -36,14 +36,31 @@ def test_the_highest_class_first_then_who_came_first() -> None:
     assert queue.take(0.05) is None
 
 
-def test_a_standing_queue_serves_the_newest() -> None:
-    """Not empty for 100 ms: last in, first out; critical-plus stays in order."""
-    queue, _ = filled(0, 3, 0, 3, 0)
-    assert not queue.standing(0.099)
-    assert queue.standing(0.1)
-    assert order(queue, 0.1) == ["r1", "r3", "r4", "r2", "r0"]
-    queue.join("next", 0, 0.2, 100)
-    assert not queue.standing(0.2)  # it had been empty
+def test_a_queue_stands_when_for_long_nobody_was_let_in_soon() -> None:
+    """100 ms in which whoever is next has always waited 5 ms; it is over when for 100 ms nobody was turned away."""
+    queue, _ = filled(*[0] * 30, at=1.0, apart_s=0.001)
+    assert not queue.standing(1.09)
+    assert queue.take(1.09) is not None
+    assert queue.standing(1.1)
+    assert len(queue.expire(1.1)) == 29
+    queue.join("later", 0, 1.15, 1)
+    assert queue.join("more", 0, 1.19, 1) == (None, None)
+    assert queue.standing(1.28)
+    assert not queue.standing(1.29)
+    assert Queue[str]().standing(50.0) is False
+
+
+def test_a_few_more_than_places_do_not_make_it_stand() -> None:
+    """Sixty-four steady clients at sixty places: each waits a moment, nobody is turned away, for seconds."""
+    queue: Queue[int] = Queue()
+    for number in range(4):
+        queue.join(number, 0, 1.0, 240)
+    for step in range(40_000):
+        now = 1.0 + step * 0.0001
+        assert queue.take(now) is not None
+        queue.join(step, 0, now, 240)
+        assert queue.expire(now) == []
+    assert not queue.standing(now)
 
 
 def test_nobody_waits_too_long() -> None:
@@ -53,11 +70,11 @@ def test_nobody_waits_too_long() -> None:
     assert queue.expire(0.0999) == []
     assert [waiter.item for waiter in queue.expire(0.1)] == ["r0", "r2"]
     assert queue.depth == 1
-    queue.join("late", 1, 0.2, 100)
-    assert queue.check_in_s(0.203) == pytest.approx(0.002)
-    assert queue.expire(0.2049) == []
-    assert [waiter.item for waiter in queue.expire(0.2051)] == ["late"]
-    assert queue.check_in_s(0.3) == pytest.approx(STANDING_PATIENCE_S)
+    queue.join("late", 1, 0.15, 100)
+    assert queue.check_in_s(0.153) == pytest.approx(0.002)
+    assert queue.expire(0.1549) == []
+    assert [waiter.item for waiter in queue.expire(0.1551)] == ["late"]
+    assert queue.check_in_s(0.16) == pytest.approx(STANDING_PATIENCE_S)
     assert queue.oldest_s(0.3) == pytest.approx(0.29)
     assert Queue[str]().oldest_s(5.0) == 0.0
 

@@ -88,7 +88,7 @@ async def test_slow_routes_are_the_first_to_go_while_the_queue_stands() -> None:
     """During overload the latency class slow counts as sheddable."""
     bench, _held = crowded()
     ask(bench, "critical-plus")
-    bench.admission.queue._since -= 1
+    bench.admission.queue._fine_at -= 1
     slow = ask(bench, "critical", b"/api/v1/external")
     assert slow.limit.criticality == CRITICALITIES.index("sheddable")
 
@@ -173,7 +173,7 @@ async def test_invariant_25_slots_in_are_slots_out(acts: list[tuple[str, int]], 
         elif act == "gone" and live:
             runner.finish(live[number % len(live)])
         elif act == "expire":
-            bench.admission.queue._since -= 1
+            bench.admission.queue._fine_at -= 1
             bench.admission._check()
         elif act == "grow":
             bench.admission.limit = limit + number
