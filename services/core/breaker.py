@@ -270,8 +270,9 @@ class Breaker:
         elif window.calls >= config.minimum_calls:
             if window.failed >= config.failure_ratio * window.calls:
                 self._open(outcome, now, draw, f"{window.failed} of {window.calls} calls failed")
-            elif window.slow >= config.slow_call_ratio * window.calls:
-                self._open(outcome, now, draw, f"{window.slow} of {window.calls} calls were slow")
+            elif window.slow >= config.slow_call_ratio * window.calls and not self.held:
+                # slowness is under the cap whichever call tips it: where all are slow, nobody else is better
+                self._open(SUCCESS, now, draw, f"{window.slow} of {window.calls} calls were slow")
 
     def _open(self, outcome: int, now: float, draw: float, reason: str) -> None:
         if self.state == CLOSED and now - self._closed_at >= CLEAN_AFTER_S:

@@ -8,7 +8,9 @@ path's largest dependency. The pod's ServiceAccount needs get, list and watch of
 
 After LIST_S it is listed anew in any case: a watch from a version that the API server has not reached yet, because its
 etcd was restored from a backup, is accepted and stays mute. Pauses grow with failures in a row; meanwhile the last
-answer stays. A Service without endpoints is an answer too. Made by discovery.py.
+answer stays. A Service without endpoints is an answer too. Where no pod is ready, those stay that were ready before:
+what makes all of them red at once (a node without a free core, probes that come late) is seldom a reason to answer
+nothing at all, and the callers' own probes, breakers and backoff still tell a dead one. Made by discovery.py.
 https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
 
@@ -53,9 +55,12 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """What matters of one. `lacks`: it has endpoints, but no such port; the ports it has."""
+    """What matters of one. `unready`: pods that are up and not ready. `lacks`: it has endpoints, but no such port; the
+    ports it has.
+    """
 
     endpoints: tuple[EndpointInfo, ...] = ()
+    unready: tuple[EndpointInfo, ...] = ()
     lacks: str = ""
 
 
@@ -74,6 +79,7 @@ class SliceSource(Source):
         self._path = f"/apis/discovery.k8s.io/v1/namespaces/{service.namespace}/endpointslices"
         self._selector = f"kubernetes.io/service-name={service.name}"
         self._slices: dict[tuple[str, str], Slice] = {}
+        self._served: frozenset[str] = frozenset()  # ids of pods that are there and were ready once
         self._version = ""  # empty: list first
         self._listed = 0.0  # monotonic
 
@@ -158,6 +164,10 @@ class SliceSource(Source):
         """IPv4 before IPv6: a pod with both counts once, by its name."""
         ordered = [self._slices[key] for key in sorted(self._slices)]
         found = merged(one.endpoints for one in ordered)
+        unready = merged(one.unready for one in ordered)
+        self._served = frozenset(e.id for e in found) | self._served & {e.id for e in unready}
+        if all(endpoint.draining for endpoint in found):
+            found = merged([found, tuple(e for e in unready if e.id in self._served)])
         if not found and (lacks := next((one.lacks for one in ordered if one.lacks), "")):
             return self._refuse(f"the pods have no TCP port {self._port}; they have {lacks}")
         return self._accept(found)
@@ -171,7 +181,7 @@ def slice_of(item: dict[str, Any], port: str | int) -> Slice:
     """An EndpointSlice's endpoints at that port: each one's first address (the others are the same pod's). Without
     ports the slice stands for every port.
     """
-    endpoints = [one for one in item.get("endpoints") or () if is_listed(one.get("conditions") or {})]
+    endpoints = item.get("endpoints") or ()
     if item["addressType"] not in FAMILIES or not endpoints:
         return Slice()
     listed = [one for one in item.get("ports") or () if one.get("protocol", "TCP") == "TCP" and one.get("port")]
@@ -180,7 +190,8 @@ def slice_of(item: dict[str, Any], port: str | int) -> Slice:
     number = port if everything else ports.get(str(port))
     if not isinstance(number, int):
         return Slice(lacks=", ".join(f"{name} {n}".strip() for name, n in ports.items()) or "none")
-    return Slice(tuple(_endpoint(one, number, ports.get(CONTROL)) for one in endpoints))
+    made = [(_endpoint(one, number, ports.get(CONTROL)), is_listed(one.get("conditions") or {})) for one in endpoints]
+    return Slice(tuple(e for e, listed in made if listed), tuple(e for e, listed in made if not listed))
 
 
 def is_listed(conditions: Mapping[str, Any]) -> bool:

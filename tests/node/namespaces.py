@@ -22,6 +22,7 @@ from services.cli.embedded.child import end, spawn, tail
 
 CLONE_NEWNET: Final = 0x40000000
 CGROUPS: Final = Path("/sys/fs/cgroup")
+WEIGHTS: Final = {"cpu.shares": 1024, "cpu.weight": 100}  # of one core: version 1's, version 2's
 _libc = ctypes.CDLL(None, use_errno=True)
 # /run and /var/log hold names that kubelet and CNI choose (/run/netns, /var/log/containers). PID 1 ignores SIGCHLD: the kernel then reaps
 # what containerd's shims leave to it.
@@ -83,10 +84,15 @@ def _held(holder: subprocess.Popen[bytes], log: Path) -> None:
 
 @contextlib.contextmanager
 def control_groups(name: str) -> Iterator[str]:
-    """An empty control group of that name in each hierarchy, removed with all that grew in it."""
+    """An empty control group of that name in each hierarchy, removed with all that grew in it. For its cores it weighs what kubelet gives all
+    pods of a node: by default a group weighs as much as one process beside it, and the control plane here would take the pods' time.
+    """
     tops = [CGROUPS / name] if (CGROUPS / "cgroup.controllers").exists() else [h / name for h in _hierarchies()]
     for top in tops:
         top.mkdir()
+        for weight, one in WEIGHTS.items():
+            if (top / weight).exists():
+                (top / weight).write_text(str(one * (os.cpu_count() or 1)))
     try:
         yield f"/{name}"
     finally:

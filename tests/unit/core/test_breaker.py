@@ -247,6 +247,21 @@ def test_held_breakers_stay_closed_for_status_failures_only() -> None:
     assert (one.state, one.by_status) == (OPEN, False)
 
 
+def test_slow_calls_never_pass_the_cap() -> None:
+    """Where every peer is slow none is better: whichever call tips the ratio, a held breaker stays closed, and one that opens
+    counts for the cap.
+    """
+    one = breaker()
+    one.held = True
+    for _ in range(30):
+        one.record(one.admit(1.0), SUCCESS, 1.0, 0.0, 6.0)
+    one.record(one.admit(1.0), CUT, 1.0, 0.0, 6.0)
+    assert one.state == CLOSED
+    one.held = False
+    one.record(one.admit(1.0), CUT, 1.0, 0.0, 6.0)
+    assert (one.state, one.by_status) == (OPEN, True)
+
+
 def test_configure() -> None:
     """A new policy holds from the next record on; a window of another length starts empty."""
     one = breaker()

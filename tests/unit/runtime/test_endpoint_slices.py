@@ -179,6 +179,12 @@ def test_conditions(conditions, draining):
     assert [one.draining for one in found] == ([] if draining is None else [draining])
 
 
+def test_a_pod_that_is_not_ready_is_known():
+    """It is told apart: it may have been ready before."""
+    found = slice_of(made(pod("api-1", "10.0.0.1", ready=False), pod("api-2", "10.0.0.2", ready=True)), "http")
+    assert ([one.id for one in found.endpoints], [one.id for one in found.unready]) == (["api-2"], ["api-1"])
+
+
 def test_an_endpoint_is_its_pod():
     """The id is the pod's name, the address its first one; the control port is the slice's port of that name."""
     item = made(pod("api-1", "10.0.0.1"), ports=[{"name": "http", "port": 3001}, {"name": "control", "port": 9180}])
@@ -276,6 +282,29 @@ async def test_what_is_watched_arrives(api_server):
         watch.send(event("DELETED", made()), event("DELETED", both))
         await eventually(shows(found), 2, "no endpoints are an answer")
         assert api_server.lists == 1
+
+
+async def test_when_all_turn_red_those_that_served_stay(api_server):
+    """Every pod not ready at once: those that were ready before are used, one that never was is not; as soon as one is
+    ready again it alone is; a leaving one does not count as one that serves.
+    """
+
+    def pods(one: dict[str, Any], two: dict[str, Any]) -> bytes:
+        started = pod("api-3", "10.0.0.3", ready=False)
+        return event("MODIFIED", made(pod("api-1", "10.0.0.1", **one), pod("api-2", "10.0.0.2", **two), started))
+
+    ready, red, leaving = {"ready": True}, {"ready": False}, {"ready": False, "terminating": True}
+    async with following() as found:
+        watch = await api_server.watched()
+        for one, two, used in (
+            (red, red, ["api-1"]),  # api-2 was never ready
+            (red, ready, ["api-2"]),
+            (red, red, ["api-1", "api-2"]),
+            (ready, red, ["api-1"]),
+            (leaving, red, ["api-1", "api-2"]),
+        ):
+            watch.send(pods(one, two))
+            await eventually(shows(found, *used), 3, f"{used} are used")
 
 
 async def test_it_resumes_where_the_last_watch_ended(api_server, told):
@@ -381,6 +410,7 @@ async def test_a_dead_api_server_does_not_hold_up_the_start(api_server, account,
     mute.close()
     for writer in writers:
         writer.close()
+    monkeypatch.setattr(endpoint_slices, "FIRST_WAIT_S", 5)
     async with following() as found:
         assert found.current == ()
         api_server.url = alive

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import time
 
 from structlog.testing import capture_logs
 
+from services.runtime import watchdog
 from services.runtime.metrics import Series
 from services.runtime.watchdog import CALM_S, Watchdog
 from tests.harness.wait import eventually
@@ -39,6 +42,48 @@ async def test_three_long_lags_turn_readiness_red():
     for at in (now - 20, now - 10, now):
         dog.note(0.6, at)
     assert dog.calm()
+    dog.stop()
+
+
+async def test_a_busy_machine_turns_nobody_red():
+    """What the loop waited for a core is no lag of its own: what is left counts."""
+    dog = Watchdog(Series())
+    dog.start()
+    now = asyncio.get_running_loop().time()
+    for _ in range(3):
+        dog.note(2.0, now, waited_s=1.6)
+    assert dog.calm()
+    for _ in range(3):
+        dog.note(2.0, now, waited_s=1.4)
+    assert not dog.calm()
+    dog.stop()
+
+
+async def test_waiting_for_a_core_is_measured():
+    """Beside a process that is never idle on the same core the loop waits, and the kernel tells for how long."""
+    dog = Watchdog(Series())
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    busy = await asyncio.create_subprocess_exec(sys.executable, "-c", "while True: pass")
+    try:
+        dog.start()
+        before, until = dog._waited(), time.monotonic() + 5
+        while dog._waited() - before < 0.02 and time.monotonic() < until:
+            sum(range(10_000))
+        assert 0.02 <= dog._waited() - before < 5
+    finally:
+        busy.kill()
+        await busy.wait()
+        os.sched_setaffinity(0, cores)
+        dog.stop()
+
+
+async def test_without_the_kernels_figures_every_lag_counts(monkeypatch):
+    """Where there is no schedstat nothing is subtracted."""
+    monkeypatch.setattr(watchdog, "SCHEDSTAT", "/proc/no-such-file")
+    dog = Watchdog(Series())
+    dog.start()
+    assert dog._waited() == 0.0
     dog.stop()
 
 
