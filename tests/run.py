@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.load.bench.packages import PROMETHEUS, install_missing
+from tests.node.e2e import NEED_MISSING
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -49,8 +50,12 @@ def check(_extra: list[str]) -> Result:
 
 
 def pytest(stage: str, *argv: str) -> Result:
-    """One pytest run, its closing line read for the counts."""
-    full = [str(BIN / "python"), "-m", "pytest", *argv]
+    return counted(stage, "pytest", *argv)
+
+
+def counted(stage: str, module: str, *argv: str) -> Result:
+    """One pytest run, its closing line read for the counts; a need that is missing as a whole is a skip."""
+    full = [str(BIN / "python"), "-m", module, *argv]
     print("+ " + " ".join(full[1:]), flush=True)
     process = subprocess.Popen(full, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
@@ -60,6 +65,8 @@ def pytest(stage: str, *argv: str) -> Result:
         if re.search(r"\b\d+ (passed|failed|error|errors|skipped)\b", line):
             closing = line
     code = process.wait()
+    if code == NEED_MISSING:
+        return Result(stage, skipped=1)
     count = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|errors?|skipped)", closing)}
     failed = count.get("failed", 0) + count.get("error", 0) + count.get("errors", 0)
     if code != 0 and failed == 0:  # a crash, no tests, or coverage below its bound
@@ -85,12 +92,17 @@ def node(extra: list[str]) -> Result:
     return pytest("node", "tests/node", "--ignore=tests/node/story", *extra)
 
 
+def e2e(extra: list[str]) -> Result:
+    return counted("e2e", "tests.node.e2e", "--", *extra)
+
+
 STAGES: dict[str, Callable[[list[str]], Result]] = {
     "check": check,
     "unit": unit,
     "integration": integration,
     "cluster": cluster,
     "node": node,
+    "e2e": e2e,
 }
 
 

@@ -21,11 +21,16 @@ SYSTEM: Final = "scalable-api-system"
 NAMESPACE: Final = "scalable-api"
 NAME: Final = "scalable-api"
 COMPONENTS: Final = ("gateway", "balancer", "api")
-# README's commands; the story adds --wait and the values of a small node.
-OPERATOR: Final = f"helm install scalable-api-operator charts/scalable-api-operator -n {SYSTEM} --create-namespace"
-PLATFORM: Final = (
-    f"helm install {NAME} charts/scalable-api -n {NAMESPACE} --create-namespace --set devDatastores.enabled=true"
-)
+
+
+def commands(readme: str) -> list[str]:
+    """The first shell block below `## On Kubernetes`: what the story runs."""
+    section = readme.split("\n## On Kubernetes\n", 1)[1]
+    return section.split("```sh\n", 1)[1].split("\n```", 1)[0].splitlines()
+
+
+# A command more in the README is one more for the story to run. It adds --wait and the values of a small node.
+OPERATOR, PLATFORM, SHOW = commands((ROOT / "README.md").read_text())
 SMALL: Final = {"operator": "operator.yaml", "platform": "platform.yaml"}
 VALUES: Final = Path(__file__).with_name("values")
 
