@@ -107,7 +107,9 @@ def asked(plane, namespace: str, verb: str) -> list[Object]:
 
 
 async def test_pods_come_get_unready_and_terminate(client, namespace, account):
-    """The controller's slices, event by event: ready pods are there by name, unready ones not, terminating ones drain, then are gone."""
+    """The controller's slices, event by event: ready pods are there by name, unready ones only where none is ready and if they were once,
+    terminating ones drain, then are gone.
+    """
     allow(client, namespace)
     service(client, namespace)
     run_pod(client, namespace, "api-1", "10.1.0.1")
@@ -119,9 +121,12 @@ async def test_pods_come_get_unready_and_terminate(client, namespace, account):
         says_ready(client, namespace, "api-1", ready=False)
         await eventually(lambda: ids(found) == ["api-2"], 10, "an unready one is not")
         client.do("DELETE", f"{pods(namespace)}/api-2", gracePeriodSeconds=30)
-        await eventually(lambda: found.current and found.current[0].draining, 10, "a terminating one drains")
+        states = [("api-2", True), ("api-1", False)]
+        await eventually(lambda: [(e.id, e.draining) for e in found.current] == states, 10, "a terminating one drains")
         says_ready(client, namespace, "api-2", ready=False)
         client.do("DELETE", f"{pods(namespace)}/api-2", gracePeriodSeconds=0)
+        await eventually(lambda: ids(found) == ["api-1"], 10, "the one that served before is used")
+        client.do("DELETE", f"{pods(namespace)}/api-1", gracePeriodSeconds=0)
         await eventually(lambda: not found.current, 10, "one that is gone is gone")
 
 
