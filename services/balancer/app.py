@@ -14,6 +14,7 @@ from typing import Final
 from services.balancer import metrics, pipeline, status
 from services.balancer.control import control_router
 from services.balancer.fleet import Fleet
+from services.balancer.placing import Placing
 from services.balancer.probing import Prober
 from services.balancer.series import Seconds
 from services.balancer.stages.measure import Measure
@@ -57,10 +58,15 @@ class Balancer:
         self._measure = Measure(rt.traffic)
         self._health = status.Health(self._fleet, settings.app_version, settings.instance_id)
         spans = Spans(rt.tracing, "balancer") if rt.tracing else None
+        placing, names = None, BALANCER_NAMES
+        if settings.lb_versions or settings.lb_affinity != "off":
+            self._fleet.split(version for version, _ in settings.lb_versions)
+            placing = Placing(self._fleet, settings.lb_versions, settings.lb_affinity)
+            names = names.also(seen=[name for name in placing.names if name and name not in names.kinds])
         waits = rt.metrics.histogram("queue_wait_seconds", "How long requests waited for a place").series()
         self._admission = Admission(self._fleet.gradient, waits)
         path, retry = pipeline.build(
-            self._fleet, self._measure, Route(self._own()), self._admission, instance, spans=spans
+            self._fleet, self._measure, Route(self._own()), self._admission, instance, placing=placing, spans=spans
         )
         self._server = HttpServer(
             path,
@@ -68,7 +74,7 @@ class Balancer:
             self._deadlines,
             ProblemWriter("balancer", settings.instance_id),
             b"balancer-" + instance,
-            names=BALANCER_NAMES,
+            names=names,
             strict_targets=True,
         )
         self._prober = Prober(self._fleet, settings.health_interval, settings.health_timeout_ms / 1000)

@@ -8,7 +8,7 @@ the loops that call `tick` and probe live in app.py and probing.py. `now` is the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from math import ceil
 from time import monotonic
@@ -68,6 +68,7 @@ class Fleet:
         self.config = BreakerConfig()
         self.percent: float = 50
         self.endpoints: dict[Key, Endpoint] = {}
+        self.groups: dict[str, Chooser] = {}  # by version, for those that LB_VERSIONS names
         self.panic = False
         self.healthy = 0
         self.ejections: Counter[str] = Counter()  # by reason, since start
@@ -111,7 +112,12 @@ class Fleet:
             self.panic = panic
             self._tell("balancer.panic", "endpoints", "too few in service: all are used" if panic else "over", panic)
         self.chooser.replace(candidates if panic else in_service, now)
+        self._group(candidates if panic else in_service, now)
         self._hold()
+
+    def split(self, versions: Iterable[str]) -> None:
+        """Keep a chooser for each of these versions."""
+        self.groups = {version: Chooser(self.chooser.policy) for version in versions}
 
     def counts(self) -> Mapping[str, int]:
         found = Counter(endpoint.state for endpoint in self.endpoints.values())
@@ -200,6 +206,8 @@ class Fleet:
                 elif endpoint.state == DRAINING and not endpoint.active:
                     self._move(endpoint, EMPTY, "empty", now)
         self.chooser.refresh(now)
+        for group in self.groups.values():
+            group.adopt(group.targets, now)
         self.timeout.refresh(now)
         possible = self.budget.tokens >= 1.0 and len(self.chooser.targets) > 1
         self.try_limit_s = self.timeout.seconds if possible else 0.0
@@ -238,6 +246,10 @@ class Fleet:
             self.ejections["outlier"] += 1
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _group(self, endpoints: Sequence[Endpoint], now: float) -> None:
+        for version, chooser in self.groups.items():
+            chooser.adopt([endpoint for endpoint in endpoints if endpoint.info.version == version], now)
 
     def _add(self, key: Key, info: EndpointInfo, now: float) -> Endpoint:
         breaker = Breaker(info.id, self.config, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from services.balancer.fleet import Fleet
+from services.balancer.placing import Placing
 from services.balancer.stages.break_circuit import BreakCircuit
 from services.balancer.stages.expire import expire
 from services.balancer.stages.forward import Forward
@@ -21,12 +22,19 @@ PICK_AT: Final = 5  # where another try begins
 
 
 def build(
-    fleet: Fleet, measure: Measure, route: Route, admission: Admission, instance: bytes, *, spans: Spans | None = None
+    fleet: Fleet,
+    measure: Measure,
+    route: Route,
+    admission: Admission,
+    instance: bytes,
+    *,
+    placing: Placing | None = None,
+    spans: Spans | None = None,
 ) -> tuple[Pipeline, Retry]:
     breakers = BreakCircuit(fleet, PICK_AT)
     retry = Retry(fleet, breakers, admission, PICK_AT)
     queue: Stage = admission.enter
-    pick: Stage = Pick(fleet).pick
+    pick: Stage = Pick(fleet, placing).pick
     forward: Stage = Forward(instance).forward
     if spans:
         queue, pick, forward = Marked("queue", queue), Marked("pick", pick), Marked("attempt", forward)

@@ -199,6 +199,14 @@ class Chooser:
             target.saturated = util >= SATURATED
             factor = max(cost, MIN_COST_S) if self._peak else slowness(cost, middle)
             target.unit = factor * (1.0 + util) / slow_start_weight(target.weight, now - target.ready_at)
+        self._arrange(now)
+
+    def adopt(self, targets: Sequence[Target], now: float) -> None:
+        """A part of the targets that another chooser refreshes."""
+        self.targets = tuple(targets)
+        self._arrange(now)
+
+    def _arrange(self, now: float) -> None:
         self._drawn = tuple(target for target in self.targets if target.admits(now))
         self._weigh()
 

@@ -237,6 +237,8 @@ class Gateway:
     def _roll(self, seconds: float) -> None:
         self.overload.roll(seconds)
         self.limiter.sweep()
+        if self._rt.started:
+            self._degraded.note("endpoints", bad=not self.balancers.reachable(time.monotonic()))
         now, before = (self.limiter.denied, self.limiter.shadow_denied), self._denied
         self._denied = now
         self._denied_rps = ((now[0] - before[0]) / seconds, (now[1] - before[1]) / seconds)

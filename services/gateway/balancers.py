@@ -86,6 +86,10 @@ class Balancers:
         found = self._chooser.pick(now, random(), random(), excluded)  # noqa: S311  # load balancing
         return found if isinstance(found, Endpoint) else None
 
+    def reachable(self, now: float) -> bool:
+        """Is there one that requests may go to?"""
+        return any(endpoint.state(now) == "healthy" for endpoint in self.endpoints)
+
     def soonest_s(self, now: float) -> float:
         return self._chooser.soonest_s(now)
 

@@ -155,6 +155,28 @@ def _servers(value: object) -> object:
     return servers
 
 
+def _shares(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    shares: dict[str, float] = {}
+    for part in filter(None, (part.strip() for part in value.split(","))):
+        version, _, percent = part.partition("=")
+        if not version or re.fullmatch(r"\d{1,3}(\.\d{1,2})?", percent) is None:
+            raise ValueError("must be VERSION=PERCENT pairs such as 1.4=90,1.5=10")
+        if version in shares:
+            raise ValueError(f"names {version!r} twice")
+        shares[version] = float(percent)
+    if shares and round(sum(shares.values()), 2) != 100:
+        raise ValueError(f"the percentages make {sum(shares.values()):g}, not 100")
+    return tuple(shares.items())
+
+
+def _affinity(value: str) -> str:
+    if re.fullmatch(r"off|identifier|(header|cookie):[A-Za-z0-9-]{1,64}", value) is None:
+        raise ValueError("must be off, identifier, header:NAME or cookie:NAME")
+    return value
+
+
 def _collector(url: str) -> str:
     if not re.match(r"https?://[^/]", url):
         raise ValueError("must be a URL such as http://collector:4318")
@@ -298,6 +320,8 @@ class BalancerSettings(Settings, _Traced):
     upstream_connect_timeout_ms: Positive = 1000
     upstream_timeout_ms: Positive = 30_000
     lb_policy: Literal["p2c", "peak_ewma", "round_robin"] = "p2c"
+    lb_versions: Annotated[tuple[tuple[str, float], ...], BeforeValidator(_shares)] = ()
+    lb_affinity: Annotated[str, AfterValidator(_affinity)] = "off"
     health_interval: Annotated[float, Field(gt=0)] = 5
     health_timeout_ms: Positive = 2000
     circuit_failure_threshold: Annotated[int, Field(ge=0)] = 5

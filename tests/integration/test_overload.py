@@ -9,7 +9,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from time import monotonic
 
+from tests.harness.fleet import Fleet
 from tests.harness.http import client
+from tests.harness.load import OpenLoop
+from tests.harness.stores import Database, ValkeyServer
 from tests.integration.test_balancer import Balancer
 from tests.integration.upstreams import Upstream
 from tests.load.overload import play
@@ -62,3 +65,35 @@ async def test_nobody_is_there_and_then_they_are_back(tmp_path: Path) -> None:
         print(f"503 p50 {times[25]:.1f} p90 {times[45]:.1f} ms, back after {recovery_s:.2f} s")
         assert times[25] <= 20
         assert recovery_s <= 3
+
+
+async def test_a_gateway_spares_a_tier_without_room(database: Database, valkey: ValkeyServer) -> None:
+    """Balancers that turn everything away get a fraction of it; critical-plus always; two seconds after they are well
+    all is served. Each request carries its class.
+    """
+    async with AsyncExitStack() as stack:
+        tier = await stack.enter_async_context(Upstream("balancer-1"))
+        env = {"gateway": {"BALANCERS": f"http://127.0.0.1:{tier.port}"}}
+        fleet = await stack.enter_async_context(Fleet(database, valkey, balancers=0, apis=0, env=env))
+        keys = await fleet.keys()
+        pro, important = ({"x-api-key": keys[tier_name]} for tier_name in ("pro", "enterprise"))
+        gateway = fleet.gateway_nodes[0]
+        tier.mode = "503"
+        tier.extra = {"Proxy-Status": "balancer-1; error=connection_limit_reached", "Retry-After": "1"}
+        report = await OpenLoop(gateway.url, 150, 4, headers=pro).run()
+        assert set(report.statuses) == {503}
+        assert len(tier.seen) < 0.7 * len(report.samples), len(tier.seen)
+        assert {seen.headers["x-gateway-class"] for seen in tier.seen} == {"critical"}
+        async with fleet.control(gateway) as control:
+            queue = (await control.snapshot()).queue
+        assert queue is not None
+        assert queue.refused_rps > 0
+        before = len(tier.seen)
+        await OpenLoop(gateway.url, 50, 1, headers=important).run()
+        assert len(tier.seen) - before == 50
+        assert tier.seen[-1].headers["x-gateway-class"] == "critical-plus"
+        tier.mode, tier.extra = "ok", {}
+        recovering = await OpenLoop(gateway.url, 100, 2, headers=pro).run()
+        after = await OpenLoop(gateway.url, 100, 1, headers=pro).run()
+        print(f"{before} of {len(report.samples)} sent; of 200 while recovering {len(recovering.failed)} dropped")
+        assert not after.failed, str(after)

@@ -72,6 +72,13 @@ class ExplainedEndpoint(AnswerModel):
     breaker: str | None
 
 
+class ExplainedShedding(AnswerModel):
+    """`level`: classes that lose something now, 0 to 3."""
+
+    level: int
+    would_shed: bool
+
+
 class ExplainedUpstream(AnswerModel):
     endpoints: list[ExplainedEndpoint]
     verdict: str
@@ -100,6 +107,7 @@ class Explained(AnswerModel):
     identity: ExplainedIdentity | None
     override: str | None
     policies: list[ExplainedPolicy]
+    shedding: ExplainedShedding | None
     upstream: ExplainedUpstream | None
     verdict: ExplainedVerdict
     tiers: ExplainedTiers
@@ -158,6 +166,7 @@ def merged(gateway: dict[str, Any], balancer: dict[str, Any] | None, names: list
             "identity": identity,
             "override": gateway.get("override"),
             "policies": gateway.get("policies", []),
+            "shedding": gateway.get("shedding"),
             "upstream": upstream,
             "verdict": verdict,
             "tiers": gateway["tiers"],

@@ -11,6 +11,7 @@ from random import random
 from typing import Final
 
 from services.balancer.fleet import Fleet
+from services.balancer.placing import Placing
 from services.core.verdicts import Outcome
 from services.http1.exchange import Exchange
 
@@ -18,17 +19,21 @@ GOLDEN: Final = 0.6180339887498949
 
 
 class Pick:
-    __slots__ = ("_chooser", "_draw", "_fleet")
+    __slots__ = ("_chooser", "_draw", "_fleet", "_placing")
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, placing: Placing | None = None) -> None:
         self._fleet = fleet
+        self._placing = placing
         self._chooser = fleet.chooser
         self._draw = random()  # noqa: S311  # balancers must not walk in step; balance, not secrecy
 
     def pick(self, x: Exchange) -> Outcome:
         now = x.now
         self._draw = draw = (self._draw + GOLDEN) % 1.0
-        endpoint = self._chooser.pick(now, draw, random(), x.excluded)  # noqa: S311
+        second = random()  # noqa: S311
+        endpoint = None if self._placing is None else self._placing.place(x, draw, second)
+        if endpoint is None:
+            endpoint = self._chooser.pick(now, draw, second, x.excluded)
         if endpoint is None:
             return self._fleet.nobody(now)
         x.endpoint = endpoint

@@ -317,3 +317,16 @@ def test_a_target_twenty_times_slower_has_no_share_after_two_seconds() -> None:
         late += step >= 150 and picked is slow
         picked.took(0.1 if picked is slow and step >= 50 else 0.005, now, peak=False)
     assert late <= 5
+
+
+def test_a_part_of_the_targets() -> None:
+    """A chooser over some of another's targets: it picks among them alone, with the units the other has worked out."""
+    whole = fleet(1, 1, 1)
+    whole.targets[1].took(1.0, LATER, peak=False)
+    whole.refresh(LATER)
+    units = [one.unit for one in whole.targets]
+    part = Chooser()
+    part.adopt(whole.targets[:2], LATER)
+    assert (whole.eligible, part.eligible) == (3, 2)
+    assert whole.targets[2] not in {part.pick(LATER, draw / 10, 0.5) for draw in range(10)}
+    assert [one.unit for one in whole.targets] == units

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.core.identity import Claims, csrf_token, network_identifier, sign, verify
+from services.core.identity import Claims, csrf_token, network_identifier, sign, unverified, verify
 
 SECRET, OTHER = b"s" * 32, b"o" * 32
 CLAIMS = Claims("7f3c", "0123456789", "", "key", "user", "free", ("read", "write"), 1000)
@@ -37,6 +37,13 @@ def test_a_changed_byte_is_refused(at: int, change: int) -> None:
     assert verify(bytes(value), [SECRET], 0) in (None, CLAIMS)  # padding bits of base64's last digit carry nothing
     if verify(bytes(value), [SECRET], 0) == CLAIMS:
         assert at % len(value) == len(value) - 1
+
+
+@pytest.mark.parametrize("value", [b"", b"v1", b"v1.!!.x", b"v1.e30.x", b"v1.W10.x"])
+def test_claims_without_a_signature(value: bytes) -> None:
+    """Read as they stand, whoever signed them; what is no header is nobody."""
+    assert unverified(sign(CLAIMS, OTHER)) == CLAIMS
+    assert unverified(value) is None
 
 
 def forged(body: bytes, version: bytes = b"v1") -> bytes:

@@ -81,8 +81,20 @@ async def test_who_cannot_be_reached_is_left_alone_for_a_moment(balancers):
     assert picked(balancers) == {"b-2"}
     assert balancers.states()[0].state == "unhealthy"
     assert 4 < balancers.soonest_s(time.monotonic()) <= 5
+    assert balancers.reachable(time.monotonic())
     one.connected(ok=True)
     assert picked(balancers) == {"b-1", "b-2"}
+
+
+async def test_nobody_is_reachable(balancers):
+    """None known, or all in their backoff: the gateway is degraded."""
+    assert not balancers.reachable(time.monotonic())
+    balancers.use(infos(1))
+    assert balancers.reachable(time.monotonic())
+    one = balancers.endpoints[0]
+    one.pool.backoff_until = time.monotonic() + 5
+    one.connected(ok=False)
+    assert not balancers.reachable(time.monotonic())
 
 
 async def test_excluded_ones_come_last(balancers):

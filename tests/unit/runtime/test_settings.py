@@ -92,6 +92,10 @@ def test_an_unknown_prefixed_name_is_refused():
         ("LB_PORT", "70000", "LB_PORT=70000: "),
         ("LB_PORT", "abc", "LB_PORT=abc: "),
         ("LB_POLICY", "fastest", "LB_POLICY=fastest: "),
+        ("LB_VERSIONS", "1.4", "LB_VERSIONS=1.4: "),
+        ("LB_VERSIONS", "1=50,1=50", "LB_VERSIONS=1=50,1=50: "),
+        ("LB_VERSIONS", "1=50,2=10", "LB_VERSIONS=1=50,2=10: "),
+        ("LB_AFFINITY", "sticky", "LB_AFFINITY=sticky: "),
         ("INSTANCE_ID", "a b", "INSTANCE_ID=a b: "),
         ("CONTROL_TOKEN", "admin-token-dev", "CONTROL_TOKEN=***: is a known default"),
         ("CONTROL_TOKEN", "short", "CONTROL_TOKEN=***: needs at least 16"),
@@ -220,3 +224,12 @@ def test_sizes():
 def test_half_a_listener(environ, says):
     """A certificate without its key, a header that nobody is trusted to send."""
     assert complaint(GatewaySettings, GATEWAY | environ).startswith(says)
+
+
+def test_versions_and_affinity():
+    """Shares in order; off unless set."""
+    plain = load(BalancerSettings, BALANCER)
+    assert (plain.lb_versions, plain.lb_affinity) == ((), "off")
+    settings = load(BalancerSettings, BALANCER | {"LB_VERSIONS": "1.4=90, 1.5=10", "LB_AFFINITY": "header:X-Tenant"})
+    assert settings.lb_versions == (("1.4", 90.0), ("1.5", 10.0))
+    assert settings.lb_affinity == "header:X-Tenant"

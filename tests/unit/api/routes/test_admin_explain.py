@@ -13,6 +13,7 @@ def gateway(outcome: str = "admit") -> dict[str, Any]:
         "identity": {"identifier": "ip:1", "tier": "t", "tierSource": "anonymous", "scopes": [], "tierAsked": None},
         "override": None,
         "policies": [],
+        "shedding": {"level": 1, "wouldShed": False},
         "verdict": {"outcome": outcome, **(verdict if refused else dict.fromkeys(verdict))},
         "tiers": {"revision": 1, "hash": "sha256:0"},
     }
@@ -29,3 +30,13 @@ def test_the_balancer_may_refuse_what_the_gateway_admits() -> None:
     assert (refused.outcome, refused.stage, refused.status, refused.type) == ("reject", "pick", 503, "circuit-open")
     assert merged(gateway("reject"), balancer("no-backend"), []).verdict.status == 429
     assert merged(gateway(), None, []).upstream is None
+
+
+def test_shedding_is_told() -> None:
+    """As the gateway says it; a malformed target has none."""
+    told = merged(gateway(), None, []).shedding
+    assert told is not None
+    assert (told.level, told.would_shed) == (1, False)
+    without = gateway()
+    del without["shedding"]
+    assert merged(without, None, []).shedding is None
