@@ -141,7 +141,7 @@ def current() -> Instance:
 
 
 def _none(why: str) -> CliError:
-    return CliError("E111", "no running instance", why, "scalable-api up")
+    return CliError("E111", "no running instance", why, "scalable-api up, or name a cluster: -n NAMESPACE or --context")
 
 
 def refused(what: str, why: str, next_step: str = "") -> CliError:

@@ -16,11 +16,11 @@ from typing import Annotated, Any, Final
 
 import typer
 import typer.exceptions
-from typer._click.exceptions import ClickException
+from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from services.cli.errors import FAILED, INTERRUPTED, USAGE, CliError
 from services.cli.groups import breakers_app, keys_app, tiers_app
-from services.cli.instance import as_plugin, refused
+from services.cli.instance import PLUGIN, as_plugin, refused
 from services.cli.options import By, DatabaseUrl, Name, NameOption, Output, Timeout, Wait, What, end
 from services.cli.output import Format
 from services.cli.targets.choice import choose, targeted
@@ -162,18 +162,20 @@ def explain(
 
 
 @app.command()
+@targeted
 def check(
+    where: Where,
     *,
+    pre: Annotated[bool, typer.Option("--pre", help="Cluster: can the charts be installed here, and by you?")] = False,
     in_cluster: Annotated[bool, typer.Option("--in-cluster", help=IN_CLUSTER)] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Until nothing is bad.")] = False,
     timeout: Timeout = 120.0,
     output: Output = Format.table,
 ) -> None:
-    """Look whether all is well. Processes, tiers, a request through the chain, the limiter; exit 1 if something is bad."""
-    from services.cli.commands import check as checks
+    """Look whether all is well. Each with what to do about it; exit 1 if something is bad."""
+    from services.cli.commands.check import looking, run
 
-    look = checks.in_cluster() if in_cluster else checks.local()
-    end(checks.run(output, look, timeout if wait else None))
+    end(run(output, looking(where, pre=pre, in_cluster=in_cluster), timeout if wait else None))
 
 
 @app.command()
@@ -316,14 +318,26 @@ def guarded(command: Callable[[], Any]) -> int:
     except CliError as error:
         _print_error(error)
         return error.exit_code
+    except NoArgsIsHelpError as asked:
+        asked.show()
+        return USAGE
     except ClickException as error:
-        error.show()
+        _print_error(misused(error))
         return USAGE
     except (KeyboardInterrupt, typer.Abort, typer.exceptions.Abort):
         return INTERRUPTED
     except typer.Exit as ending:
         return ending.exit_code
     return code if isinstance(code, int) else 0
+
+
+def misused(error: ClickException) -> CliError:
+    """A wrong word in the same three lines as everything else that is wrong."""
+    context = getattr(error, "ctx", None)
+    program, _, words = (context.command_path if context else "scalable-api").partition(" ")
+    program = "kubectl scalableapi" if program == PLUGIN else "scalable-api"
+    help_of = " ".join(word for word in (program, words.removeprefix("-m services.cli").strip(), "--help") if word)
+    return CliError("", error.format_message().rstrip(".").replace("Value error, ", ""), "", help_of, USAGE)
 
 
 def _print_error(error: CliError) -> None:

@@ -46,5 +46,5 @@ def bare(ctx: typer.Context, where: Where) -> bool:
         return True
     if where != Where():
         sub = ctx.invoked_subcommand
-        raise CliError("", f"flags stand after {sub}", "before it they would not count", exit_code=USAGE)
+        raise CliError("", f"flags stand after {sub}", "before it they would not count", f"… {sub} -n NAMESPACE", USAGE)
     return False

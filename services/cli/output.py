@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -92,3 +93,22 @@ def humane_age(seconds: float) -> str:
         if seconds >= size:
             return f"{int(seconds // size)}{unit}"
     return f"{max(0, int(seconds))}s"
+
+
+def since(text: str | None) -> str:
+    """How long ago an RFC 3339 moment was; a dash for none."""
+    at = _moment(text)
+    return humane_age(time.time() - at.timestamp()) if at else "-"
+
+
+def clock(text: str | None) -> str:
+    """Its time of day here; a dash for none."""
+    at = _moment(text)
+    return at.astimezone().strftime("%H:%M:%S") if at else "-"
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text or "")
+    except ValueError:
+        return None

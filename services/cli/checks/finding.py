@@ -5,12 +5,13 @@ Callers: commands/check.py prints them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from itertools import groupby
-from typing import Any
+from itertools import groupby, zip_longest
+from typing import Any, Final
 
+from services.cli.errors import CliError
 from services.cli.output import ANSI_GREEN, ANSI_RED, ANSI_YELLOW, clean, paint
 
 
@@ -22,7 +23,8 @@ class Mark(StrEnum):
     bad = "✗"
 
 
-COLOURS = {Mark.good: ANSI_GREEN, Mark.look: ANSI_YELLOW, Mark.bad: ANSI_RED}
+FORBIDDEN: Final = "E115"
+COLOURS: Final = {Mark.good: ANSI_GREEN, Mark.look: ANSI_YELLOW, Mark.bad: ANSI_RED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +38,31 @@ class Finding:
     fix: str = ""
 
 
+def permitted(group: str, subject: str, look: Callable[[], Finding]) -> Finding:
+    """What one may not see is no fault of it, and no reason to see nothing else."""
+    try:
+        return look()
+    except CliError as error:
+        if error.code != FORBIDDEN:
+            raise
+        return Finding(group, subject, Mark.look, "you may not see it", error.why)
+
+
 def bad(findings: Sequence[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.mark is Mark.bad]
 
 
 def lines(findings: Sequence[Finding]) -> list[str]:
-    """Under their headings, in their order; the last line counts."""
+    """Under their headings, in their order; a fix of several in a row once, behind them; the last line counts."""
     width = max((len(finding.subject) for finding in findings), default=0)
     shown: list[str] = []
-    for group, members in groupby(findings, key=lambda finding: finding.group):
+    for group, grouped in groupby(findings, key=lambda finding: finding.group):
         shown.append(group)
-        for finding in members:
+        members = list(grouped)
+        for finding, after in zip_longest(members, members[1:]):
             mark = paint(finding.mark.value, COLOURS[finding.mark])
             shown.append(f"  {mark} {clean(finding.subject).ljust(width)}  {clean(finding.text)}")
-            if finding.fix:
+            if finding.fix and (after is None or after.fix != finding.fix):
                 shown.append(f"    {' ' * width}  fix: {clean(finding.fix)}")
     wrong = len(bad(findings))
     return [*shown, "", f"{wrong} of {len(findings)} failed" if wrong else "all is well"]

@@ -6,13 +6,15 @@ The list comes from status: there only those that are not closed are named. Forc
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from services.cli.api_client import ApiClient, Through
-from services.cli.errors import DONE, FAILED
-from services.cli.output import Format, clean, emit, say, table
+from services.cli.errors import DONE, FAILED, NOT_FOUND, CliError
+from services.cli.output import Format, clean, clock, emit, say, since, table
 from services.cli.targets.target import Target, the_one
+
+ROUTE: Final = "/api/v1/admin/circuit-breakers"
 
 
 def listing(target: Target, form: Format, name: str | None) -> int:
@@ -23,7 +25,7 @@ def listing(target: Target, form: Format, name: str | None) -> int:
         return FAILED if found.open else DONE
     if found.items:
         rows = [
-            [c.name, c.component, c.state, c.pods, c.since or "-", c.reason or "-", c.retry_at or "-"]
+            [c.name, c.component, c.state, c.pods, since(c.since), c.reason or "-", clock(c.retry_at)]
             for c in found.items
         ]
         say(*table(["NAME", "COMPONENT", "STATE", "PROCESSES", "SINCE", "REASON", "RETRY AT"], rows))
@@ -34,7 +36,7 @@ def listing(target: Target, form: Format, name: str | None) -> int:
 def force(ask: Through, name: str, state: str, *, ttl_s: int, reason: str) -> int:
     """Hold it `open` or `closed` for a while."""
     body = {"state": state, "ttlSeconds": ttl_s, "reason": reason}
-    answer = ask(lambda api: api.call("PUT", route(name, "force"), body))
+    answer = ask(lambda api: called(api, "PUT", name, "force", body))
     until, count = clean(answer["until"]), answer["processes"]
     say(f"breaker {clean(name)} {clean(answer['state'])} until {until} in {count} processes")
     return DONE
@@ -44,12 +46,19 @@ def reset(ask: Through, name: str) -> int:
     """Close it everywhere and end what was forced."""
 
     async def both(api: ApiClient) -> Any:
-        await api.call("DELETE", route(name, "force"))
-        return await api.call("POST", route(name, "reset"))
+        await called(api, "DELETE", name, "force")
+        return await called(api, "POST", name, "reset")
 
     say(f"breaker {clean(name)} {clean(ask(both)['state'])}")
     return DONE
 
 
-def route(name: str, verb: str) -> str:
-    return f"/api/v1/admin/circuit-breakers/{quote(name, safe='')}/{verb}"
+async def called(api: ApiClient, method: str, name: str, verb: str, body: Any = None) -> Any:
+    """The answer; of a name that no process has, those that there are."""
+    try:
+        return await api.call(method, f"{ROUTE}/{quote(name, safe='')}/{verb}", body)
+    except CliError as error:
+        if error.exit_code != NOT_FOUND:
+            raise
+        there = clean(", ".join(sorted(await api.call("GET", ROUTE))))
+        raise CliError("", f"no breaker {clean(name)}", f"there are {there}", exit_code=NOT_FOUND) from None

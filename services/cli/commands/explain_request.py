@@ -76,8 +76,8 @@ def lines(found: dict[str, Any]) -> list[str]:
     request, identity, verdict = (found.get(part) or {} for part in ("request", "identity", "verdict"))
     admitted = verdict.get("outcome") == "admit"
     shown = [
-        f"request   {_pairs(request)}",
-        f"identity  {_pairs(identity)}",
+        *([f"request   {_pairs(request)}"] if request else []),
+        *([f"identity  {_pairs(identity)}"] if identity else []),
         *([f"override  {_pairs(found['override'])}"] if found.get("override") else []),
         *_policies(found.get("policies") or []),
         *_upstream(found.get("upstream") or {}),
@@ -108,5 +108,5 @@ def _upstream(upstream: dict[str, Any]) -> list[str]:
 
 
 def _why(verdict: dict[str, Any]) -> str:
-    parts = {name: value for name, value in verdict.items() if name != "outcome"}
-    return f"  {_pairs(parts)}" if parts else ""
+    told = _pairs({name: value for name, value in verdict.items() if name != "outcome"})
+    return f"  {told}" if told else ""

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from services.cli.api_client import ApiClient, Through
-from services.cli.errors import DONE
+from services.cli.errors import DONE, NOT_FOUND, CliError
 from services.cli.output import Format, clean, emit, say, table, tell
 
 ROUTE = "/api/v1/keys"
@@ -27,7 +27,7 @@ def create(
 
 
 def rotate(ask: Through, form: Format, key: str, *, grace_s: int) -> int:
-    made = ask(lambda api: api.call("POST", f"{ROUTE}/{_id(key)}/rotate", {"graceSeconds": grace_s}))
+    made = ask(lambda api: called(api, "POST", key, "/rotate", {"graceSeconds": grace_s}))
     old = made["replaces"]
     return _told(form, made, f"{old['id']} works until {old['expiresAt']}; the new key is {made['apiKey']['prefix']}")
 
@@ -43,7 +43,7 @@ def _told(form: Format, made: dict[str, Any], sentence: str) -> int:
 
 
 def revoke(ask: Through, key: str, reason: str | None) -> int:
-    ask(lambda api: api.call("DELETE", f"{ROUTE}/{_id(key)}", reason=reason))
+    ask(lambda api: called(api, "DELETE", key, reason=reason))
     tell(f"revoked {clean(key)}")
     return DONE
 
@@ -72,6 +72,16 @@ def listing(ask: Through, form: Format, *, status: str | None, tier: str | None)
         ]
         say(*table(heads, rows))
     return DONE
+
+
+async def called(api: ApiClient, method: str, key: str, verb: str = "", body: Any = None, **query: Any) -> Any:
+    """The answer; a key that is not there is looked for in the list."""
+    try:
+        return await api.call(method, f"{ROUTE}/{_id(key)}{verb}", body, **query)
+    except CliError as error:
+        if error.exit_code == NOT_FOUND:
+            error.next_step = "scalable-api keys list"
+        raise
 
 
 def _id(key: str) -> str:

@@ -4,9 +4,7 @@ it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from services.cli.commands.edit import REASON
@@ -19,10 +17,11 @@ from services.cli.output import (
     ANSI_YELLOW,
     Format,
     clean,
+    clock,
     emit,
-    humane_age,
     paint,
     say,
+    since,
     table,
     tell,
 )
@@ -89,9 +88,9 @@ def row_of(found: StoredObject, *, wide: bool) -> list[object]:
     mode = found.spec.mode if found.spec else "-"
     row: list[object] = [found.metadata.name, condition.status, mode, condition.reason]
     row += [summary.gateway, summary.balancer, summary.api, summary.tiers, summary.circuits]
-    row += [_age(found.metadata.creation_timestamp)]
+    row += [since(found.metadata.creation_timestamp)]
     if wide:
-        scaled = _age(found.status.last_scale_time or "")
+        scaled = since(found.status.last_scale_time)
         row += [summary.worker, summary.paused, scaled, summary.budget, condition.message]
     return row
 
@@ -116,7 +115,7 @@ def screen(place: str, found: StoredObject, *, verbose: bool) -> list[str]:
     colour = {"True": ANSI_GREEN, "False": ANSI_RED}.get(condition.status, ANSI_YELLOW)
     word = {"True": "Ready", "False": "Not ready"}.get(condition.status, "Unknown")
     mode = found.spec.mode if found.spec else "-"
-    name, age = paint(clean(found.metadata.name), ANSI_BOLD), _age(found.metadata.creation_timestamp)
+    name, age = paint(clean(found.metadata.name), ANSI_BOLD), since(found.metadata.creation_timestamp)
     reason = clean(condition.reason)
     lines = [f"{name}  {paint(word, colour)}  {reason}  mode {mode}  age {age}  {clean(place)}"]
     if condition.message:
@@ -143,7 +142,7 @@ def headline(component: ComponentStatus) -> str:
         return "-"
     move = f"{decision.from_} → {decision.final}" if decision.final != decision.from_ else f"stays {decision.final}"
     more = f" ({component.draining} draining)" if component.draining else ""
-    return f"{move} {decision.reason}{_measured(decision)} at {_clock(decision.time)}{more}"
+    return f"{move} {decision.reason}{_measured(decision)} at {clock(decision.time)}{more}"
 
 
 def _measured(decision: LastDecision) -> str:
@@ -173,10 +172,10 @@ def _circuits(status: Status) -> list[str]:
     seen = f"{circuits.total} breakers in {circuits.observed_pods} processes"
     lines = [f"Circuits  {clean(status.summary.circuits)}  {seen}"]
     for item in circuits.items:
-        retry = f", retry at {_clock(item.retry_at)}" if item.retry_at else ""
+        retry = f", retry at {clock(item.retry_at)}" if item.retry_at else ""
         state = paint(item.state, ANSI_RED if item.state == "Open" else ANSI_YELLOW)
         where = clean(f"{item.name} in {item.pods} {item.component}")
-        lines.append(f"          {state} {where} since {_clock(item.since)}: {clean(item.reason)}{retry}")
+        lines.append(f"          {state} {where} since {clock(item.since)}: {clean(item.reason)}{retry}")
     return lines
 
 
@@ -185,7 +184,7 @@ def _conditions(status: Status, *, verbose: bool) -> list[str]:
     shown = [c for c in status.conditions if verbose or (c.type != "Ready" and _odd(c))]
     if not shown:
         return []
-    rows = [[c.type, c.status, c.reason, _age(c.last_transition_time), c.message] for c in shown]
+    rows = [[c.type, c.status, c.reason, since(c.last_transition_time), c.message] for c in shown]
     return ["", *table(["CONDITION", "STATUS", "REASON", "AGE", "MESSAGE"], rows)]
 
 
@@ -202,22 +201,5 @@ def _decisions(status: Status, *, verbose: bool) -> list[str]:
     if not changes:
         return []
     kept = changes if verbose else changes[:RECENT]
-    rows = [[_clock(at), name, f"{c.from_} → {c.to}", c.reason, c.metric or "-"] for at, name, c in kept]
+    rows = [[clock(at), name, f"{c.from_} → {c.to}", c.reason, c.metric or "-"] for at, name, c in kept]
     return ["", *table(["DECIDED", "COMPONENT", "CHANGE", "REASON", "METRIC"], rows)]
-
-
-def _parsed(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return None
-
-
-def _age(text: str) -> str:
-    at = _parsed(text)
-    return humane_age(time.time() - at.timestamp()) if at else "-"
-
-
-def _clock(text: str) -> str:
-    at = _parsed(text)
-    return at.astimezone().strftime("%H:%M:%S") if at else "-"

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from services.cli.commands.apply import read
 from services.cli.commands.waiting import beyond_help, not_enforced, observed, wait
 from services.cli.errors import DONE, FAILED, NOT_FOUND, REFUSED, USAGE, CliError
-from services.cli.output import Format, clean, emit, say, table
+from services.cli.output import Format, clean, emit, say, since, table, tell
 from services.cli.targets.target import Target, the_one
 from services.schema.documents import DocumentError, load
 from services.schema.faults import faults_of
@@ -45,8 +45,14 @@ def history(target: Target, form: Format, name: str | None) -> int:
     found = the_one(target, name).status.tiers.history
     if form in (Format.json, Format.yaml):
         emit(form, "TiersHistory", {"history": [h.model_dump(mode="json", by_alias=True) for h in found]})
+    elif not found:
+        tell("no document came before the one in force")
     else:
-        say(*table(["REVISION", "SINCE", "OUTCOME", "HASH"], [[h.revision, h.at, h.outcome, h.hash] for h in found]))
+        say(
+            *table(
+                ["REVISION", "SINCE", "OUTCOME", "HASH"], [[h.revision, since(h.at), h.outcome, h.hash] for h in found]
+            )
+        )
     return DONE
 
 
@@ -92,7 +98,9 @@ def percent(text: str) -> int:
 
 def _no_tiers(path: Path, faults: list[str]) -> CliError:
     why = "\n".join(clean(fault) for fault in faults)
-    return CliError("", f"{path} holds no members of spec.tiers", why, exit_code=REFUSED)
+    return CliError(
+        "", f"{path} holds no members of spec.tiers", why, "docs/reference/scalableapi.md lists them", REFUSED
+    )
 
 
 def rollback(target: Target, name: str | None, *, within_s: float | None) -> int:
@@ -100,7 +108,13 @@ def rollback(target: Target, name: str | None, *, within_s: float | None) -> int
     found = the_one(target, name)
     before = target.tiers_before(found)
     if found.spec is None or not before:
-        raise CliError("", "no tiers to go back to", "the history holds no document", exit_code=NOT_FOUND)
+        raise CliError(
+            "",
+            "no tiers to go back to",
+            "the history holds no document",
+            "scalable-api tiers rotate -f FILE",
+            NOT_FOUND,
+        )
     entry, document = before[0]
     body = members(document)
     kept = found.spec.tiers.model_dump(

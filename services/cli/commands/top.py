@@ -10,7 +10,7 @@ from typing import Any
 
 from services.cli import fleet
 from services.cli import instance as instances
-from services.cli.errors import DONE, UNREACHABLE
+from services.cli.errors import DONE, UNREACHABLE, USAGE, CliError
 from services.cli.fleet import Process
 from services.cli.instance import Instance
 from services.cli.options import By
@@ -36,6 +36,8 @@ HEADS = [
 
 
 def run(form: Format, *, by: By, once: bool) -> int:
+    if form is Format.name:
+        raise CliError("", "-o name of top", "its rows are live; table, json or yaml", exit_code=USAGE)
     instance = instances.current()
     try:
         return asyncio.run(_watch(instance, form, by, once=once))

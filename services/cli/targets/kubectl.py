@@ -33,6 +33,16 @@ class MovedError(CliError):
     """A JSON patch's own test failed: what it was made of has changed meanwhile. The API server says no more than this."""
 
 
+_LOGGED: Final = re.compile(r"[EWIF]\d{4} \d\d:\d\d:\d\d\.")
+_NEXT: Final = (
+    (r"context .* does not exist", "kubectl config get-contexts"),
+    (r"localhost:8080|no configuration|stat .*no such file", "name a kubeconfig: --kubeconfig FILE, or KUBECONFIG"),
+    (r"must be logged in|Unauthorized|getting credentials", "log in again; kubectl auth whoami"),
+    (r"", "kubectl cluster-info"),
+)
+"""Of the unreachable: words it says, and what to do; the first that fits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """Which cluster, namespace and user; None leaves it to kubectl."""
@@ -122,8 +132,9 @@ def _missing(error: OSError) -> CliError:
 
 
 def fault(said: str) -> CliError:
-    """What it wrote on stderr becomes the reason."""
-    why = "\n".join(clean(line) for line in said.strip().splitlines()) or "it said nothing"
+    """What it wrote on stderr becomes the reason, without its log of every attempt."""
+    told = [clean(line) for line in said.strip().splitlines()]
+    why = "\n".join([line for line in told if not _LOGGED.match(line)] or told[-1:]) or "it said nothing"
     if _NO_KIND.search(said):
         return CliError("E114", "the cluster does not know ScalableApis", why, "install the CRD: manifests/crds")
     if "(NotFound)" in said:
@@ -136,5 +147,6 @@ def fault(said: str) -> CliError:
     if _REFUSED.search(said):
         return CliError("", "the API server refuses it", why, exit_code=REFUSED)
     if _UNREACHABLE.search(said):
-        return CliError("E113", "the API server cannot be reached", why, "kubectl cluster-info")
+        next_step = next(fix for words, fix in _NEXT if re.search(words, said))
+        return CliError("E113", "the API server cannot be reached", why, next_step)
     return CliError("", "kubectl failed", why)

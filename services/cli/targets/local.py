@@ -49,7 +49,9 @@ class Local:
     def object(self, name: str) -> StoredObject:
         if name != self.instance.name:
             why = f"the running instance is {self.instance.name!r}"
-            raise CliError("", f"no ScalableApi {clean(name)}", why, exit_code=NOT_FOUND)
+            raise CliError(
+                "", f"no ScalableApi {clean(name)}", why, "leave the name out, or name a cluster: -n", NOT_FOUND
+            )
         return self.objects()[0]
 
     def watch(self, name: str | None, within_s: float | None = None) -> Iterator[StoredObject]:

@@ -109,7 +109,13 @@ def the_one(target: Target, name: str | None) -> StoredObject:
         return target.object(name)
     found = target.objects()
     if not found:
-        raise CliError("", "no ScalableApi here", "there is none in this namespace", "apply -f FILE", NOT_FOUND)
+        raise CliError(
+            "",
+            "no ScalableApi here",
+            "there is none in this namespace",
+            "apply -f FILE, or name another namespace: -n",
+            NOT_FOUND,
+        )
     if len(found) > 1:
         names = clean(", ".join(o.metadata.name for o in found))
         raise CliError("", "which ScalableApi?", f"there are {names}", "give its name", USAGE)

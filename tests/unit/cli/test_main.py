@@ -84,3 +84,22 @@ def test_every_way_out_has_its_code(error: BaseException, code: int, capsys: pyt
     """Exit codes follow platform.md §3."""
     assert guarded(raising(error)) == code
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["statsu"], ["error  No such command 'statsu'. Did you mean 'status'?", "  next scalable-api --help"]),
+        (["scale"], ["error  Missing argument 'component'", "  next scalable-api scale --help"]),
+        (["get", "-o", "xml"], ["next scalable-api get --help"]),
+        (["tiers", "-n", "x", "history"], ["error  flags stand after history", "  next … history -n NAMESPACE"]),
+        (["top", "-o", "name"], ["error  -o name of top"]),
+    ],
+)
+def test_wrong_words_are_told_in_the_same_lines(words: list[str], said: list[str], tmp_path: Path) -> None:
+    """What is wrong and where to look, as every other error; exit 2, no Python words."""
+    done = program(*words, home=tmp_path)
+    assert (done.returncode, done.stdout) == (USAGE, "")
+    for line in said:
+        assert line in done.stderr
+    assert "Value error" not in done.stderr

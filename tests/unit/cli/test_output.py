@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
@@ -60,3 +61,15 @@ def test_humane_bytes(count: int, text: str) -> None:
 def test_humane_age(seconds: float, text: str) -> None:
     """Ages have one unit, as kubectl's."""
     assert humane_age(seconds) == text
+
+
+def test_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An age and a time of day for people; what is no moment is a dash."""
+    monkeypatch.setattr("time.time", lambda: 1_795_514_462.0)
+    assert output.since("2026-11-24T10:00:02Z") == "1m"
+    assert re.fullmatch(r"\d\d:\d\d:02", output.clock("2026-11-24T10:00:02Z"))
+    assert (
+        [output.since(text) for text in (None, "", "soon")]
+        == ["-"] * 3
+        == [output.clock(text) for text in (None, "", "x")]
+    )

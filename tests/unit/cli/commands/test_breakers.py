@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.cli.commands import breakers
-from services.cli.errors import DONE, FAILED
+from services.cli.errors import DONE, FAILED, NOT_FOUND, REFUSED, CliError
 from services.cli.output import Format
 from services.cli.targets.local import Local
 from tests.unit.cli.commands.test_keys import FakeApi
@@ -39,3 +39,14 @@ def test_forcing_and_reset_ask_the_api(capsys: pytest.CaptureFixture[str]) -> No
     ]
     said = "breaker api/1 open until 2026-11-24T10:00:00Z in 2 processes\nbreaker api/1 closed\n"
     assert capsys.readouterr().out == said
+
+
+def test_a_name_that_nobody_has() -> None:
+    """3, with the names that there are."""
+    gone = CliError("", "no process has it", exit_code=NOT_FOUND)
+    api = FakeApi(gone, {"redis": {}, "external-service": {}})
+    with pytest.raises(CliError, match="no breaker nobody") as failed:
+        breakers.reset(api.through, "nobody")
+    assert (failed.value.exit_code, failed.value.why) == (NOT_FOUND, "there are external-service, redis")
+    with pytest.raises(CliError, match="forbidden"):
+        breakers.reset(FakeApi(CliError("", "forbidden", exit_code=REFUSED)).through, "nobody")

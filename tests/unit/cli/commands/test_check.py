@@ -11,17 +11,18 @@ from services.cli.checks.finding import Finding, Mark
 from services.cli.commands import check
 from services.cli.errors import DONE, FAILED, UNREACHABLE, USAGE, WAIT_RAN_OUT, CliError
 from services.cli.output import Format
+from services.cli.targets.kubectl import Where
 from tests.unit.cli.test_main import program
 
 GOOD = Finding("Components", "api", Mark.good, "2 of 2 ready")
 BAD = Finding("Components", "api", Mark.bad, "0 of 2 ready", "wait")
 
 
-async def well() -> list[Finding]:
+def well() -> list[Finding]:
     return [GOOD]
 
 
-async def unwell() -> list[Finding]:
+def unwell() -> list[Finding]:
     return [BAD]
 
 
@@ -39,7 +40,7 @@ def test_it_waits_until_nothing_is_bad(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setattr(check, "AGAIN_S", 0.0)
     looks = iter([[BAD], [BAD], [GOOD]])
 
-    async def better() -> list[Finding]:
+    def better() -> list[Finding]:
         return next(looks)
 
     assert check.run(Format.table, better, 10) == DONE
@@ -54,11 +55,26 @@ def test_in_a_pod_it_is_told_where_the_platform_is(missing: str, monkeypatch: py
         monkeypatch.setenv(name, value)
     monkeypatch.delenv(missing)
     with pytest.raises(CliError, match=f"{missing}: is required") as failed:
-        check.in_cluster()
+        check.beside()
     assert failed.value.exit_code == USAGE
     monkeypatch.setenv(missing, "ftp://x" if missing == "GATEWAY_URL" else "x")
     with pytest.raises(CliError, match=missing):
-        check.in_cluster()
+        check.beside()
+
+
+def test_in_cluster_stands_alone() -> None:
+    """It needs no kubectl: a flag for one is a mistake."""
+    for where, pre in ((Where(namespace="x"), False), (Where(), True)):
+        with pytest.raises(CliError, match="stands alone") as failed:
+            check.looking(where, pre=pre, in_cluster=True)
+        assert failed.value.exit_code == USAGE
+
+
+def test_e112_for_a_cluster_without_kubectl(tmp_path: Path) -> None:
+    """Before the installation and after it."""
+    for words in (["check", "--pre"], ["check", "-n", "x"]):
+        done = program(*words, home=tmp_path, PATH=str(tmp_path))
+        assert (done.returncode, "E112" in done.stderr) == (UNREACHABLE, True)
 
 
 def test_e111_without_an_instance(tmp_path: Path) -> None:

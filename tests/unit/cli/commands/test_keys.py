@@ -10,6 +10,7 @@ import pytest
 
 from services.cli.api_client import Act
 from services.cli.commands import keys
+from services.cli.errors import NOT_FOUND, REFUSED, CliError
 from services.cli.output import Format
 
 KEY = {
@@ -31,7 +32,10 @@ class FakeApi:
 
     async def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         self.calls.append((method, path, body, query))
-        return self.answers.pop(0)
+        answer = self.answers.pop(0)
+        if isinstance(answer, CliError):
+            raise answer
+        return answer
 
     def through(self, act: Act) -> Any:
         async def acted() -> Any:
@@ -60,6 +64,14 @@ def test_rotate_and_revoke_take_ids_and_prefixes(capsys: pytest.CaptureFixture[s
         ("DELETE", "/api/v1/keys/a%2F..%2Fb"),
     ]
     assert capsys.readouterr().out == "new\n"
+
+
+def test_a_key_that_is_not_there() -> None:
+    """3, and where the keys are listed."""
+    for status, next_step in ((NOT_FOUND, "scalable-api keys list"), (REFUSED, "")):
+        with pytest.raises(CliError) as failed:
+            keys.revoke(FakeApi(CliError("", "no", exit_code=status)).through, "nobody", None)
+        assert (failed.value.exit_code, failed.value.next_step) == (status, next_step)
 
 
 def test_all_pages_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

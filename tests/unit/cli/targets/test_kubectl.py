@@ -58,3 +58,25 @@ def test_a_watch_is_cut_into_documents() -> None:
     """Each ends with a brace in the first column; nested ones don't."""
     raw = (b"{\n", b'  "a": {\n', b"  }\n", b"}\n", b"{\n", b"}\n")
     assert list(documents(raw)) == [b'{\n  "a": {\n  }\n}\n', b"{\n}\n"]
+
+
+def test_its_log_is_left_out() -> None:
+    """Of a server that is away it logs each attempt; the sentence at the end counts. Only log: the last line of it."""
+    line = 'E1124 19:17:27.993472   31794 memcache.go:265] "Unhandled Error" err="connection refused"'
+    end = "The connection to the server localhost:8080 was refused - did you specify the right host or port?"
+    assert fault(f"{line}\n{line}\n{end}\n").why == end
+    assert fault(line).why == line
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ('error: context "nope" does not exist', "kubectl config get-contexts"),
+        ("The connection to the server localhost:8080 was refused", "--kubeconfig"),
+        ("error: You must be logged in to the server (Unauthorized)", "log in"),
+        ("Unable to connect to the server: dial tcp 10.0.0.1:443: i/o timeout", "kubectl cluster-info"),
+    ],
+)
+def test_what_to_do_about_it(said: str, told: str) -> None:
+    """Each way of not reaching a server has its own next step."""
+    assert told in fault(said).next_step
