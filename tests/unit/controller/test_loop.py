@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from services.controller import loop
 from services.controller.backend import RetryAfter
+from services.schema.scalable_api import ScalableApiSpec
 from services.schema.snapshot import BreakerState, LimiterState
+from tests.harness.any_spec import anything, plain
 from tests.harness.wait import eventually
 from tests.unit.controller.scene import START_MS, Stage, api, spec
 
@@ -269,3 +273,45 @@ def test_the_clock_is_steady():
     clock = loop.steady_clock()
     first, second = clock(), clock()
     assert START_MS - 10**12 < first <= second
+
+
+@pytest.mark.timeout(300)
+async def test_a_spec_that_comes_back_ends_as_it_was():
+    """Two hundred specs A → B → A: status, document, counts and marks are in the end those of A alone, wherever B was left."""
+    draw = random.Random(20261124)
+    for number in range(200):
+        first, other = (make(draw, ("gateway", "balancer", "api")) for make in (plain, anything))
+        stage = Stage(api(spec=ScalableApiSpec.model_validate(first)))
+        await stage.seconds(10)
+        alone = outcome(stage)
+        assert alone["conditions"]["Progressing"] == ("False", "Settled")
+        stage.change(spec=ScalableApiSpec.model_validate(other))
+        await stage.seconds(draw.randint(1, 12))
+        stage.change(spec=ScalableApiSpec.model_validate(first))
+        for _ in range(60):
+            await stage.seconds(1)
+            again = outcome(stage)
+            if again == alone:
+                break
+        assert {k: (alone[k], again[k]) for k in alone if alone[k] != again[k]} == {}, (number, first, other)
+
+
+def outcome(stage: Stage) -> dict[str, Any]:
+    """Without times, revisions, and what is told of the past."""
+    status, backend, record = stage.status, stage.backend, stage.backend.record
+    assert record is not None
+    assert record.active is not None
+    tiers = status.tiers
+    pods = {pod.name for workload in backend.workloads.values() for pod in workload.pods}
+    return {
+        "conditions": {c.type: (c.status, c.reason) for c in status.conditions},
+        "components": [(c.name, c.mode, c.desired, c.current, c.ready, c.min, c.max) for c in status.components],
+        "tiers": (tiers.phase, tiers.active_hash, tiers.pods, tiers.pending, tiers.canary, tiers.shadow),
+        "record": (record.phase, record.active.spec, record.candidate),
+        "counts": {name: workload.replicas for name, workload in backend.workloads.items()},
+        "marked": [pod for marked in backend.marked.values() for pod in marked & pods],
+        "draining": stage.ports.draining & pods,
+        "stale": {
+            name for name in pods & stage.ports.enforced.keys() if stage.ports.enforced[name].hash != tiers.active_hash
+        },
+    }
