@@ -162,12 +162,12 @@ class Scene:
         body = {"metadata": {"name": "shop-control"}, "data": {"token": base64.b64encode(token.encode()).decode()}}
         self.client.do("POST", f"/api/v1/namespaces/{self.namespace}/secrets", body)
 
-    def deployment(self, component: str, replicas: int = 1, *, labelled: bool = True) -> None:
+    def deployment(self, component: str, replicas: int = 1, *, labelled: bool = True, of: str = "shop") -> None:
         own = {"scalableapi.io/component": component}
-        labels = {"app.kubernetes.io/instance": "shop", **own}
+        labels = {"app.kubernetes.io/instance": of, **own}
         ports = [{"name": "control", "containerPort": self.control.port}]
         body = {
-            "metadata": {"name": f"shop-{component}", "labels": own if labelled else {}},
+            "metadata": {"name": f"{of}-{component}", "labels": own if labelled else {}},
             "spec": {
                 "replicas": replicas,
                 "selector": {"matchLabels": labels},
@@ -312,8 +312,8 @@ class Scene:
             or (e["verb"] not in reading and e["objectRef"]["resource"] not in {"leases", "selfsubjectreviews"})
         ]
 
-    def until(self, what: Callable[[], Any], within_s: float = 30, why: str = "") -> float:
-        """Seconds until `what` is true; its exceptions count as not yet."""
+    def until(self, what: Callable[[], Any], within_s: float = 30, why: str = "", every_s: float = 0.03) -> float:
+        """Seconds until `what` is true; its exceptions count as not yet. `every_s`: a look may cost the API server much."""
         began, last = time.monotonic(), None
         while time.monotonic() - began < within_s:
             try:
@@ -322,7 +322,7 @@ class Scene:
                 last = error
             if last and not isinstance(last, Exception):
                 return time.monotonic() - began
-            time.sleep(0.03)
+            time.sleep(every_s)
         logs = "\n".join(f"--- {path.name}\n{tail(path)}" for path in self.logs.values())
         logs += "\n".join(self._requests(process) for process in self.processes)
         raise AssertionError(f"not within {within_s} s: {why or what}; last: {last}\n{self.status_text()}\n{logs}")
