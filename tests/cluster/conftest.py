@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.cluster import promises
 from tests.cluster.binaries import MissingNeedError, minors, programs
 from tests.cluster.client import Client, Object
 from tests.cluster.control_plane import ControlPlane, control_plane
@@ -36,6 +37,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(
         key=lambda item: (item.get_closest_marker("ends") is not None) - (item.get_closest_marker("begins") is not None)
     )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Every promise beside its figure."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    lines = promises.lines(reports)
+    if lines:
+        terminalreporter.section("promises")
+        for line in lines:
+            terminalreporter.line(line)
+
+
+@pytest.fixture
+def promise(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
+    """Notes a figure of promises.py; fails far past it."""
+    return lambda name, figure: promises.note(request.node, name, figure)
 
 
 @pytest.fixture(scope="session", params=minors())

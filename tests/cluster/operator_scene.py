@@ -276,6 +276,11 @@ class Scene:
     def asked(self, process: subprocess.Popen[bytes], path: str) -> httpx.Response:
         return httpx.get(f"http://127.0.0.1:{self.ports[process.pid]}{path}", trust_env=False)
 
+    def leads(self, process: subprocess.Popen[bytes]) -> bool:
+        """By its own metric; a line of its own, for the metric's help says the same words."""
+        lines = self.asked(process, "/metrics").text.splitlines()
+        return any(line.startswith("operator_leader 1") for line in lines)
+
     def token(self, secret: str = "") -> str:
         """Of the operator's account; it ends with the Secret that it is bound to."""
         path = f"/api/v1/namespaces/{self.namespace}/serviceaccounts/{rbac.ACCOUNT}/token"

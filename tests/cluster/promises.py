@@ -1,14 +1,18 @@
 """What the operator promises, in figures. Who measures one says so to the fixture `promise`; the run's end prints all of them side by side.
 
-A promise of time is for a calm machine: a test fails only far past it, and what counts is the figure that is printed.
+A promise of time is for a calm machine: a test fails only far past it, and what counts is the figure that is printed. Figures travel as
+properties of the tests' reports, so that they arrive from any process that runs them.
 
 Callers: conftest's fixture and its summary.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
+
+import pytest
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +42,26 @@ PROMISES: Final = (
 _BY_NAME: Final = {promise.name: promise for promise in PROMISES}
 
 
-@dataclass(slots=True)
-class Ledger:
-    """The run's worst figure of each, and the test it comes from."""
+def note(test: pytest.Item, name: str, figure: float) -> None:
+    """Keeps the figure with the test; fails far past what is promised."""
+    told = _line(_BY_NAME[name], figure, test.nodeid)
+    test.user_properties.append((name, figure))
+    print(f"\n{told}")
+    assert figure <= _BY_NAME[name].fails, told
 
-    measured: dict[str, tuple[float, str]] = field(default_factory=dict)
 
-    def note(self, name: str, figure: float, test: str) -> None:
-        """Fails far past what is promised."""
-        promise = _BY_NAME[name]
-        self.measured[name] = max(self.measured.get(name, (figure, test)), (figure, test))
-        print(f"\n{_line(promise, figure, '')}")
-        assert figure <= promise.fails, _line(promise, figure, test)
-
-    def lines(self) -> list[str]:
-        """One a promise, those without a figure too; none if the run measured none."""
-        return [_line(p, *self.measured.get(p.name, (None, "not measured"))) for p in PROMISES if self.measured]
+def lines(reports: Iterable[pytest.TestReport]) -> list[str]:
+    """One a promise, with its worst figure and the test that found it; none if nothing was measured."""
+    worst: dict[str, tuple[float, str]] = {}
+    for report in reports:
+        for name, figure in report.user_properties:
+            if name in _BY_NAME and isinstance(figure, float | int):
+                worst[name] = max(worst.get(name, (figure, report.nodeid)), (figure, report.nodeid))
+    return [_line(promise, *worst.get(promise.name, (None, "not measured"))) for promise in PROMISES if worst]
 
 
 def _line(promise: Promise, figure: float | None, test: str) -> str:
     told = "-" if figure is None else f"{figure:.2f}".rstrip("0").rstrip(".")
     kept = "" if figure is None or figure <= promise.promised else "NOT KEPT "
-    return f"{promise.name:<32}{told:>8} {promise.unit:<3}(promised {promise.promised:g})  {kept}{test}".rstrip()
+    where = test.rpartition("/")[2]
+    return f"{promise.name:<32}{told:>8} {promise.unit:<3}(promised {promise.promised:g})  {kept}{where}"

@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.client import Object
+from tests.cluster.client import Object, scalable_apis
 from tests.cluster.control_server import Voice
 from tests.cluster.fault_proxy import Call, FaultProxy, Moment
 from tests.cluster.operator_scene import OLDEST, Scene, quick
 
 pytestmark = [OLDEST, pytest.mark.parametrize("moment", ["before", "after"])]
 
+WITHIN_S = 60
+"""A successor has to start first, and a busy machine takes 15 s for that alone."""
 MOST = 12
 """Writes of one flow: more is a loop."""
 
@@ -50,7 +52,7 @@ class Victim:
 
     def until(self, what: Callable[[], Any], why: str) -> None:
         """`what`, whoever brings it about, and no write under way."""
-        self.scene.until(lambda: self._follow() and what() and self._open == 0 and self._follow(), 20, why)
+        self.scene.until(lambda: self._follow() and what() and self._open == 0 and self._follow(), WITHIN_S, why)
 
     def _follow(self) -> bool:
         """Is one alive? Else another takes over."""
@@ -165,6 +167,49 @@ def test_a_crash_at_any_write_of_a_canary(scene, proxy, moment):
 
     every_write(victim, moment, flow)
     assert [entry["revision"] for entry in scene.status()["tiers"]["history"]] == latest(scene)
+
+
+def test_a_crash_at_any_write_of_a_rollback(scene, proxy, moment):
+    """A gateway refuses the document: the old content as the one revision after it, and what failed is not tried again."""
+    victim = settled(scene, proxy, {})
+    kept = scene.status()["tiers"]["activeHash"]
+
+    def flow() -> None:
+        before = scene.status()["tiers"]["activeRevision"]
+        (gateway,) = scene.voices("gateway").values()
+        gateway.refuse_tiers = True
+        scene.change({"spec": {"tiers": {"definitions": definitions(20 + before)}}})
+        victim.until(lambda: scene.status()["tiers"]["activeRevision"] == before + 2, "it is taken back")
+        gateway.refuse_tiers = False
+        victim.until(lambda: _taken_back(scene, before, kept), f"revision {before + 2}")
+
+    every_write(victim, moment, flow)
+
+
+def _taken_back(scene: Scene, before: int, kept: str) -> bool:
+    tiers = scene.status()["tiers"]
+    enforcing = {voice.tier.hash for voice in limiters(scene) if voice.tier}
+    return (
+        (tiers["activeRevision"], tiers["phase"]) == (before + 2, "RolledBack")
+        and {tiers["activeHash"]} == enforcing == {kept}
+        and tiers["failedHash"] not in {"", kept}
+        and scene.condition("TiersEnforced")[:2] == ("False", "RolledBack")
+    )
+
+
+def test_a_crash_at_any_write_of_a_life(scene, proxy, moment):
+    """Applied, Ready, deleted: its ConfigMap goes with it, even one that was written last, and nobody asks for it again."""
+    scene.platform()
+    victim = Victim(scene, proxy)
+    tiers = f"/api/v1/namespaces/{scene.namespace}/configmaps/shop-tiers"
+
+    def flow() -> None:
+        scene.apply()
+        victim.until(lambda: shows(scene, 1), "it is Ready")
+        scene.client.do("DELETE", scalable_apis(scene.namespace, "shop"))
+        victim.until(lambda: scene.client.ask("GET", tiers).status_code == 404, "its ConfigMap is gone")
+
+    every_write(victim, moment, flow)
 
 
 def latest(scene: Scene) -> list[int]:

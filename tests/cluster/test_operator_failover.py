@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import subprocess
 
-from tests.cluster.operator_scene import OLDEST, Scene
+from tests.cluster.operator_scene import COMPONENTS, OLDEST, Scene
 from tests.cluster.test_operator_tiers import STRICTER
 
 pytestmark = OLDEST
@@ -22,7 +21,7 @@ def started(scene: Scene) -> Process:
     return process
 
 
-def test_a_killed_leader_is_followed(scene):
+def test_a_killed_leader_is_followed(scene, promise):
     """The standby decides within fifteen seconds; the epoch has grown; nobody shrank."""
     first = started(scene)
     second = scene.operator()
@@ -30,8 +29,7 @@ def test_a_killed_leader_is_followed(scene):
     first.send_signal(signal.SIGKILL)
     scene.load("api", 320)
     took = scene.until(lambda: scene.replicas("api") > 1, 60)
-    print(f"leader killed → next decision: {took:.1f} s")
-    assert took <= 45
+    promise("leader killed → next decision", took)
     scene.change({"spec": {"tiers": {"definitions": STRICTER}}})
     gateway = scene.voices("gateway").popitem()[1]
     scene.until(lambda: max(gateway.epochs) == 2)
@@ -42,7 +40,7 @@ def test_a_stopped_leader_writes_nothing_when_it_goes_on(scene):
     first = started(scene)
     first.send_signal(signal.SIGSTOP)
     second = scene.operator()
-    scene.until(lambda: "operator_leader 1" in text(scene, second), 20)
+    scene.until(lambda: scene.leads(second), 60)
     scene.load("api", 320)
     scene.until(lambda: scene.replicas("api") > 1)
     scene.until(lambda: scene.status()["replicas"] == 9)
@@ -55,13 +53,28 @@ def test_a_stopped_leader_writes_nothing_when_it_goes_on(scene):
     assert any(scene.instance(second) in write["userAgent"] for write in scene.audited(writes=True))
 
 
+def test_of_two_that_start_at_once_one_leads(scene):
+    """One Lease, one epoch, one document: the other stands by, ready, and has written nothing."""
+    scene.platform()
+    scene.apply()
+    both = [scene.operator(), scene.operator()]
+    scene.ready()
+    scene.until(lambda: all(scene.asked(process, "/readyz").status_code == 200 for process in both))
+    leading = [scene.leads(process) for process in both]
+    assert sorted(leading) == [False, True]
+    wrote = {write["userAgent"] for write in scene.audited(writes=True)}
+    assert [any(scene.instance(process) in agent for agent in wrote) for process in both] == leading
+    assert {epoch for name in COMPONENTS for voice in scene.voices(name).values() for epoch in voice.epochs} == {1}
+    assert scene.status()["tiers"]["activeRevision"] == 1
+
+
 def test_sigterm_lets_the_lease_go(scene):
     """Exit code 0, and the standby leads within three seconds."""
     first = started(scene)
     second = scene.operator()
     scene.until(lambda: scene.asked(second, "/readyz").status_code == 200)
     first.send_signal(signal.SIGTERM)
-    took = scene.until(lambda: "operator_leader 1" in text(scene, second), 30)
+    took = scene.until(lambda: scene.leads(second), 30)
     assert first.wait(10) == 0
     print(f"SIGTERM → the standby leads: {took:.1f} s")
     assert took <= 20
@@ -70,9 +83,3 @@ def test_sigterm_lets_the_lease_go(scene):
 def pushes(scene: Scene, epoch: int) -> int:
     """Taken by all pods."""
     return sum(voice.epochs.count(epoch) for voice in scene.control.voices.values())
-
-
-def text(scene: Scene, process: Process) -> str:
-    with contextlib.suppress(OSError):
-        return scene.asked(process, "/metrics").text
-    return ""

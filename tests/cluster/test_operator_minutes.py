@@ -32,12 +32,16 @@ READS = frozenset({"get", "list", "watch"})
 
 @dataclass(slots=True)
 class Minutes:
-    """Two scenes at work. `since`: from when on nothing may be written to the first."""
+    """Two scenes at work. `begun`: when `polled` was counted. `since`: from when on nothing may be written to the first."""
 
     rest: Scene
     taken_over: Scene
-    since: float
+    begun: float
     polled: int
+
+    @property
+    def since(self) -> float:
+        return self.begun + SETTLED_S
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +53,7 @@ def minutes(pytestconfig: pytest.Config) -> Iterator[Minutes]:
         with Scene(plane, namespaces[0]) as rest, Scene(plane, namespaces[1]) as taken_over:
             at_rest(rest)
             lose_the_leader(taken_over)
-            yield Minutes(rest, taken_over, time.time() + SETTLED_S, polls(rest))
+            yield Minutes(rest, taken_over, time.time(), polls(rest))
 
 
 def at_rest(scene: Scene) -> None:
@@ -92,7 +96,7 @@ def test_five_minutes_begin(minutes):
 
 @pytest.mark.ends
 @LIMIT
-def test_promise_an_idle_object_costs_no_write_in_five_minutes(minutes):
+def test_promise_an_idle_object_costs_no_write_in_five_minutes(minutes, promise):
     """The API server's audit log has not one write of the operator's account but the Lease's; it has polled all along."""
     scene = minutes.rest
     time.sleep(max(0.0, minutes.since + MINUTES_S - time.time()))  # the five minutes themselves
@@ -100,19 +104,23 @@ def test_promise_an_idle_object_costs_no_write_in_five_minutes(minutes):
     asked = [event for event in scene.audited() if minutes.since <= at(event) <= until]
     counted = Counter(f"{event['verb']} {event['objectRef']['resource']}" for event in asked if "objectRef" in event)
     rounds = (polls(scene) - minutes.polled) / len(scene.control.voices)
+    period = (time.time() - minutes.begun) / max(rounds, 1)
     print(f"\n{MINUTES_S} s at rest: {dict(counted)}; each pod polled {rounds:.0f} times")
     written = [
         (f"+{at(event) - minutes.since:.0f} s", event["requestURI"]) for event in asked if event["verb"] not in READS
     ]
-    assert [entry for entry in written if "/leases/" not in entry[1]] == []
+    written = [entry for entry in written if "/leases/" not in entry[1]]
+    print(written)
+    promise("idle object: writes in 300 s", len(written))
     assert counted["update leases"] >= MINUTES_S / 3
-    assert rounds >= MINUTES_S / 3
+    promise("decision period", period)
+    assert period >= 0.6  # the pace, ten percent of it by chance, and changes of its own
     assert [process.poll() for process in scene.processes] == [None]
 
 
 @pytest.mark.ends
 @LIMIT
-def test_promise_a_new_leader_lowers_nothing_for_five_minutes(minutes):
+def test_promise_a_new_leader_lowers_nothing_for_five_minutes(minutes, promise):
     """Two pods too many, and no load: the first goes when it was watched for the whole stabilization window, and then soon."""
     scene = minutes.taken_over
     lease = scene.client.do(
@@ -121,10 +129,8 @@ def test_promise_a_new_leader_lowers_nothing_for_five_minutes(minutes):
     led = datetime.fromisoformat(lease["spec"]["acquireTime"]).timestamp()
     left = max(0.0, led + MINUTES_S - time.time())
     scene.until(lambda: scene.replicas("api") < 3, left + GONE_S, "one went")
-    (first, *_) = [
-        at(event) for event in scene.audited(writes=True) if event["objectRef"].get("subresource") == "scale"
-    ]
-    print(f"\ntaken over → first decrease: {first - led:.0f} s (bound {MINUTES_S})")
+    scaled = [at(event) for event in scene.audited(writes=True) if event["objectRef"].get("subresource") == "scale"]
+    print(f"\ntaken over → first decrease: {scaled[0] - led:.0f} s")
+    promise("decreases in the 300 s after", sum(moment - led < MINUTES_S for moment in scaled))
     assert lease["spec"]["leaseTransitions"] == 2
-    assert first - led >= MINUTES_S
     assert [note for reason, note in scene.events() if reason == "ScaledDown" and re.match("api 3→", note)]

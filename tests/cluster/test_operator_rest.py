@@ -1,39 +1,13 @@
-"""At rest nothing is written; and what the operator may do is what it does."""
+"""What the operator may do is what it does, in one namespace, in several, and in all of them. At rest: test_operator_minutes.py."""
 
 from __future__ import annotations
 
-import time
-
 from scalable_operator.resources import rbac
 from tests.cluster.client import Object
-from tests.cluster.operator_scene import OLDEST, quick
+from tests.cluster.conftest import new_namespace
+from tests.cluster.operator_scene import OLDEST, Scene, quick
 
 pytestmark = OLDEST
-
-QUIET_S = 12
-"""Longer than any pace of the controller but the minute's."""
-
-
-def test_no_writes_at_rest(scene):
-    """A settled object: not one write but the Lease's."""
-    scene.platform()
-    scene.operator()
-    scene.apply()
-    scene.ready()
-    scene.until(lambda: scene.condition("TiersEnforced")[0] == "True")
-    time.sleep(7)  # the last details are written at most five seconds after they turned
-    before = len(scene.audited(writes=True))
-    polled = sum(voice.seq for voice in scene.control.voices.values())
-    time.sleep(QUIET_S)
-    ticks = (sum(voice.seq for voice in scene.control.voices.values()) - polled) / len(scene.control.voices)
-    assert QUIET_S * 0.4 <= ticks <= QUIET_S * 1.5  # once a second, on a machine that is not busy
-    written = [(e["verb"], e["objectRef"]["resource"]) for e in scene.audited(writes=True)[before:]]
-    assert written == []
-    metadata = scene.client.do("GET", f"/apis/scalableapi.io/v1/namespaces/{scene.namespace}/scalableapis/shop")[
-        "metadata"
-    ]
-    assert "finalizers" not in metadata
-    assert "annotations" not in metadata
 
 
 def test_one_operator_for_every_namespace(scene):
@@ -47,6 +21,22 @@ def test_one_operator_for_every_namespace(scene):
     watched = {ref["resource"] for ref in refs if "namespace" not in ref}
     assert watched >= {"scalableapis", "deployments", "pods", "configmaps", "horizontalpodautoscalers"}
     scene.until(lambda: rights([rbac.CRD_RULE]) <= asked(scene.audited()))
+
+
+def test_two_operators_have_a_namespace_each(scene, plane, client):
+    """Side by side, each with its own Lease and Roles: both serve theirs, and neither asks for anything of the other's."""
+    with Scene(plane, new_namespace(client)) as other:
+        for one in (scene, other):
+            one.platform()
+            one.operator()
+            one.apply()
+        for one in (scene, other):
+            one.ready()
+        for own, foreign in ((scene, other), (other, scene)):
+            assert {
+                event["objectRef"].get("namespace", own.namespace) for event in own.audited() if "objectRef" in event
+            } == {own.namespace}
+            assert not [event for event in own.audited() if foreign.namespace in event["requestURI"].split("/")]
 
 
 def test_a_namespace_of_many_pods(scene):

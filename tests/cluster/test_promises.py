@@ -195,7 +195,7 @@ async def test_apply_is_ready(scene):
 
 
 @pytest.mark.timeout(300)
-async def test_scaling_follows_the_load_and_loses_no_request(scene):
+async def test_scaling_follows_the_load_and_loses_no_request(scene, promise):
     """A step to four times the target is answered within three seconds and recomputes; 20 000 requests pass while apis come and go, none fails."""
     load = OpenLoop(scene.urls(), rate=250, seconds=120)
     seen: list[float] = []
@@ -215,23 +215,21 @@ async def test_scaling_follows_the_load_and_loses_no_request(scene):
         await until(lambda: len(load.report.samples) >= 20_000, 120, "20 000 requests")
         load.stop()
     report: Report = await running
-    print(
-        f"\nload step → /scale written: {seen[0]:.1f} s (bound 3); five apis at {seen[1]:.1f} s, two again at {seen[2]:.1f} s"
-    )
+    print(f"\nfive apis at {seen[1]:.1f} s, two again at {seen[2]:.1f} s")
     print(report)
-    assert report.failed == []
+    promise("load step → /scale written", seen[0])
+    promise("failed requests of a decrease", len(report.failed))
     assert len(report.ok) == len(report.samples) >= 20_000
     assert len({sample.headers.get("x-served-by") for sample in report.samples}) >= 5
     last = next(c for c in status.components if c.name == "api").last_decision
     assert last is not None
     assert replay(record_of(last)).final == last.final > 2
-    assert seen[0] <= 10
     assert scene.events("ScaledDown")
     assert not scene.events("DrainTimedOut")
     assert not scene.events("VictimMissed")
 
 
-async def test_a_tier_edited_is_acknowledged_by_all(scene):
+async def test_a_tier_edited_is_acknowledged_by_all(scene, promise):
     """`kubectl patch`: every gateway and balancer enforces it within five seconds, and TiersEnforced is True again only then."""
     before = scene.status["tiers"]["activeRevision"]
     patch = json.dumps({"spec": {"tiers": tiers(PLENTY - 1)}})
@@ -246,9 +244,8 @@ async def test_a_tier_edited_is_acknowledged_by_all(scene):
 
     await until(acked, 20, "all have it")
     took = time.monotonic() - begun
-    print(f"\ntier patched → every pod acked and TiersEnforced=True: {took:.1f} s (bound 5)")
     await scene.enforces("gateway", "balancer")
-    assert took <= 15
+    promise("tiers changed → all pods acked", took)
 
 
 async def test_a_refused_document_stops_nothing(scene):
@@ -301,7 +298,7 @@ async def test_a_canary_that_refuses_too_much_comes_back(scene):
 
 
 @pytest.mark.timeout(180)
-async def test_a_breaker_is_in_the_status_and_closes_again(scene):
+async def test_a_breaker_is_in_the_status_and_closes_again(scene, promise):
     """The apis' dependency fails: its breaker is in status.circuits and in the column within two seconds of opening; it closes after recovery; Events for both."""
     scene.external.mode = "500"
     load = OpenLoop(scene.urls(), rate=20, seconds=150, path="/api/v1/external")
@@ -316,9 +313,9 @@ async def test_a_breaker_is_in_the_status_and_closes_again(scene):
         scene.external.mode = OK
         closed = await until(lambda: scene.condition("CircuitsClosed")[0] == "True", 100, "it is closed")
         load.stop()
-    print(f"\nbreaker open → status: {took:.1f} s (bound 2); closed {closed:.1f} s after recovery; {row.strip()}")
+    print(f"\nclosed {closed:.1f} s after recovery; {row.strip()}")
+    promise("breaker open → status", took)
     assert [(item["component"], item["name"], item["state"]) for item in items] == [("api", "external-service", "Open")]
     assert "1 open" in row
-    assert took <= 10
     assert scene.events("CircuitOpened")
     await until(lambda: scene.events("CircuitClosed"), 20, "it stayed closed for ten seconds")
