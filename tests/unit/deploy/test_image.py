@@ -126,7 +126,7 @@ def test_what_is_shipped_is_what_was_tested(lock: str) -> None:
 
 def test_each_image_has_its_packages_alone() -> None:
     """The data path carries no operator, the operator no stores' clients; nobody carries tools."""
-    operators, stores = {"kopf", "kubernetes"}, {"asyncpg", "redis"}
+    operators, stores = {"kopf"}, {"asyncpg", "redis"}
     assert not (operators | {"argon2-cffi"}) & {*pins("gateway"), *pins("balancer")}
     assert not (stores | operators) & pins("balancer").keys()
     assert not stores & pins("operator").keys()
