@@ -14,9 +14,12 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NoReturn
 
+import kopf
+
+from scalable_operator.aside import Aside
 from scalable_operator.backend import KubernetesBackend
 from scalable_operator.compare import Comparison
 from scalable_operator.handlers import watches
@@ -35,6 +38,7 @@ from services.runtime.settings import OperatorSettings
 from services.schema.snapshot import Snapshot
 
 LOOK_S: Final = 1.0
+Count = Callable[[str, str, str], object]
 
 
 class Operator:
@@ -47,6 +51,7 @@ class Operator:
         self._life: asyncio.Task[None] | None = None
         self._running: asyncio.Task[None] | None = None
         self._watcher: Watcher | None = None
+        self._aside, self._loop = Aside("lease"), asyncio.get_running_loop()
         self._requests = rt.metrics.counter(
             "api_requests_total", "Requests to the API server", ("verb", "resource", "code")
         )
@@ -58,13 +63,8 @@ class Operator:
         if info is None:
             raise OSError("no API server: neither a service account nor KUBECONFIG")
         settings = self._rt.settings
-        self._kube = Kube(
-            lambda: watches.connection(watches.settings()) or info,
-            agent=f"scalable-api-operator/{settings.app_version} ({settings.instance_id})",
-            count=self._requests.inc,
-        )
-        identity = f"{settings.instance_id}_{secrets.token_hex(4)}"  # a restarted pod is another holder
-        self._lease = Lease(self._kube, settings.pod_namespace, identity)
+        self._kube = self._client(info, self._requests.inc)
+        self._lease = await self._aside.run(self._own_lease(info))
         self._ports = LeaderPorts(self._lease)
         self._comparison = Comparison(self._kube, self._store, settings.watch_namespaces)
         self._numbers = PrometheusServers(settings.prometheus_servers)
@@ -81,11 +81,23 @@ class Operator:
         self._life = tasks.spawn(self._live(), name="leader")
         return 0
 
+    def _client(self, info: kopf.ConnectionInfo, count: Count) -> Kube:
+        settings = self._rt.settings
+        agent = f"scalable-api-operator/{settings.app_version} ({settings.instance_id})"
+        return Kube(lambda: watches.connection(watches.settings()) or info, agent=agent, count=count)
+
+    async def _own_lease(self, info: kopf.ConnectionInfo) -> Lease:
+        """On its own loop, with its own connections; what it asked is counted here."""
+        here, settings = self._loop, self._rt.settings
+        self._lease_kube = self._client(info, lambda *asked: here.call_soon_threadsafe(self._requests.inc, *asked))
+        identity = f"{settings.instance_id}_{secrets.token_hex(4)}"  # a restarted pod is another holder
+        return Lease(self._lease_kube, settings.pod_namespace, identity)
+
     async def _live(self) -> None:
-        await self._lease.acquire()
+        await self._aside.run(self._lease.acquire())
         self._leading = True
         self._rt.log.info("leading", epoch=self._lease.epoch)
-        keep = tasks.spawn(self._lease.keep(), name="lease")
+        keep = tasks.spawn(self._aside.run(self._lease.keep()), name="lease")
         keep.add_done_callback(lambda task: task.cancelled() or self._end("the Lease is lost"))
         self._watcher = Watcher(self._store, self._rt.settings.watch_namespaces, lambda: self._end("the watches ended"))
         self._watcher.start()
@@ -133,13 +145,15 @@ class Operator:
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait({self._running}, timeout=within_s)
-        await self._lease.release()
+        await self._aside.run(self._lease.release())
         await tasks.stop(self._life)
         if self._watcher is not None:
             await self._watcher.stop()
         await self._ports.close()
         await self._numbers.close()
         await self._kube.close()
+        await self._aside.run(self._lease_kube.close())
+        await self._aside.close()
 
     def checks(self) -> Mapping[str, bool]:
         return {"caches": not self._leading or self._comparison.filled.is_set()}
