@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from services.controller.backend import Api, Fleet, Record
 from services.controller.budgets import Purse
 from services.controller.timetable import Timetable
-from services.core import circuits
+from services.core import autoscale, circuits
 from services.core.autoscale import Decision
-from services.schema.status import CanaryTiers, Change, LastDecision, ShadowTiers
+from services.schema.status import CanaryTiers, Change, ShadowTiers
 
 
 @dataclass(slots=True)
 class History:
-    """What the status shows of the past: per component its last decision shown, changes and times."""
+    """What the status shows of the past: per component its last decision shown (with its generation), changes and times."""
 
-    last: dict[str, LastDecision] = field(default_factory=dict)
+    last: dict[str, tuple[autoscale.Record, int]] = field(default_factory=dict)
     shown_ms: dict[str, int] = field(default_factory=dict)
     changes: dict[str, tuple[Change, ...]] = field(default_factory=dict)
     progress_ms: int = 0

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from services.controller.backend import Event, Pod
 from services.controller.pods import Answer, ControlPorts, Polled
 from services.runtime.metrics import Metrics
-from services.schema.status import Status
 
 if TYPE_CHECKING:
     from services.controller.loop import Controller
@@ -123,23 +122,20 @@ def _age(controller: Controller) -> float:
     return max(0, now_ms - min(seen)) / 1000 if seen else 0.0
 
 
-def _statuses(controller: Controller) -> Iterable[tuple[str, str, Status]]:
-    return [(mind.namespace, mind.name, mind.latest) for mind in controller.minds.values() if mind.latest]
-
-
 def _conditions(controller: Controller) -> dict[tuple[str, ...], float]:
     return {
-        (namespace, name, c.type, c.status): 1.0
-        for namespace, name, status in _statuses(controller)
-        for c in status.conditions
+        (mind.namespace, mind.name, kind, truth): 1.0
+        for mind in controller.minds.values()
+        for kind, truth, _since in mind.latest.conditions
     }
 
 
 def _replicas(controller: Controller, field: str) -> Callable[[], dict[tuple[str, ...], float]]:
+    at = REPLICAS.index(field)
     return lambda: {
-        (namespace, name, c.name): float(getattr(c, field))
-        for namespace, name, status in _statuses(controller)
-        for c in status.components
+        (mind.namespace, mind.name, name): float(counts[at])
+        for mind in controller.minds.values()
+        for name, *counts in mind.latest.replicas
     }
 
 

@@ -18,11 +18,11 @@ from services.controller.news import Told
 from services.controller.observe import Watch
 from services.controller.prometheus import Fetched
 from services.controller.rotation import Memo
+from services.controller.status import Shown
 from services.controller.trials import Trials
 from services.core import circuits
 from services.core.autoscale import Decision
 from services.core.budget import Line
-from services.schema.status import Status
 
 REST_MS: Final = 5000
 """Between two writes of a status in which nothing turned."""
@@ -48,8 +48,8 @@ class Mind:
     memo: Memo = field(default_factory=Memo)
     history: History = field(default_factory=History)
     circuits: circuits.Memory = field(default_factory=circuits.Memory)
-    status: Status = field(default_factory=Status)
-    latest: Status | None = None
+    status: Shown = field(default_factory=Shown)
+    latest: Shown = field(default_factory=Shown)
     written_ms: int = -REST_MS
     circuit_writes: tuple[int, ...] = ()
     token: str = ""

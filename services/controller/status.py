@@ -8,7 +8,9 @@ Longer than 200 lines because it writes the whole document, part by part.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from services.controller.apply import milli_text
@@ -40,7 +42,32 @@ STILL_MS: Final = 60_000
 """A decision that moves nothing is shown this long after the last one: until then the move and its reason stay."""
 
 
-def build(facts: Facts, before: Status, history: History) -> Status:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is kept of a status between two visits; the document itself is sixty kilobytes of models."""
+
+    digest: bytes = b""
+    turned: tuple[object, ...] = ()
+    circuits: str = ""
+    conditions: tuple[tuple[str, str, str], ...] = ()
+    """Type, status, and since when."""
+    replicas: tuple[tuple[str, int, int, int, int, int], ...] = ()
+    """By component: desired, ready, min, max, recommended."""
+
+
+def shown(status: Status) -> Shown:
+    """Equal ones are of equal statuses."""
+    text = status.model_dump_json(by_alias=True, exclude_none=True)
+    return Shown(
+        digest=hashlib.blake2b(text.encode(), digest_size=16).digest(),
+        turned=turned(status),
+        circuits=status.circuits.model_dump_json(),
+        conditions=tuple((c.type, c.status, c.last_transition_time) for c in status.conditions),
+        replicas=tuple((c.name, c.desired, c.ready, c.min, c.max, c.recommended) for c in status.components),
+    )
+
+
+def build(facts: Facts, before: Shown, history: History) -> Status:
     """The status of this tick; `before` keeps transition times, `history` the decisions."""
     spec = facts.api.spec
     components = tuple(_component(facts, spec, name, history) for name in PATH_ORDER if spec and spec.component(name))
@@ -114,29 +141,29 @@ def _component(facts: Facts, spec: ScalableApiSpec | None, name: str, history: H
         max=record.inputs.maximum,
         last_scale_time=changes[0].time if changes else None,
         next_schedule=table.next if (table := facts.tables.get(name)) else None,
-        last_decision=history.last.get(name),
+        last_decision=record_to_status(*history.last[name]) if name in history.last else None,
         decisions=changes,
     )
 
 
 def _note(facts: Facts, name: str, record: autoscale.Record, history: History) -> None:
     """A record is shown when it says something new; while nothing moves, once a minute at most."""
-    last = history.last.get(name)
-    shown = record_to_status(record, facts.api.generation)
     if record.direction != "None":
-        change = Change(time=shown.time, from_=shown.from_, to=shown.final, reason=shown.reason, metric=leading(record))
+        time, metric = rfc3339(record.at_ms / 1000), leading(record)
+        change = Change(time=time, from_=record.committed, to=record.final, reason=record.reason, metric=metric)
         before = history.changes.get(name, ())
         if not (before and (before[0].to, before[0].reason) == (change.to, change.reason)):
             history.changes[name] = (change, *before)[:MAX_DECISIONS]
-    if last and _gist(last) == _gist(shown):
+    last = history.last.get(name)
+    if last and _gist(last[0]) == _gist(record):
         return
-    if shown.direction != "None" or facts.now_ms - history.shown_ms.get(name, -STILL_MS) >= STILL_MS:
-        history.last[name] = shown
+    if record.direction != "None" or facts.now_ms - history.shown_ms.get(name, -STILL_MS) >= STILL_MS:
+        history.last[name] = (record, facts.api.generation)
         history.shown_ms[name] = facts.now_ms
 
 
-def _gist(decision: LastDecision) -> tuple[object, ...]:
-    return (decision.final, decision.direction, decision.reason, tuple(step.rule for step in decision.steps))
+def _gist(record: autoscale.Record) -> tuple[object, ...]:
+    return (record.final, record.direction, record.reason, tuple(step.rule for step in record.steps))
 
 
 def leading(record: autoscale.Record) -> str:
@@ -278,11 +305,10 @@ def _summary(facts: Facts, components: Sequence[ComponentStatus]) -> Summary:
     )
 
 
-def _timed(facts: Facts, found: Sequence[Finding], before: Status) -> tuple[Condition, ...]:
-    timed = []
+def _timed(facts: Facts, found: Sequence[Finding], before: Shown) -> tuple[Condition, ...]:
+    timed, now = [], rfc3339(facts.now_ms / 1000)
+    since = {(kind, truth): at for kind, truth, at in before.conditions}
     for kind, truth, reason, message in found:
-        old = before.condition(kind)
-        at = old.last_transition_time if old and old.status == truth else rfc3339(facts.now_ms / 1000)
         timed.append(
             Condition(
                 type=kind,
@@ -290,7 +316,7 @@ def _timed(facts: Facts, found: Sequence[Finding], before: Status) -> tuple[Cond
                 reason=reason,
                 message=message[:256],
                 observed_generation=facts.api.generation,
-                last_transition_time=at,
+                last_transition_time=since.get((kind, truth), now),
             )
         )
     return tuple(sorted(timed, key=lambda condition: condition.type))

@@ -7,7 +7,7 @@ import asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.controller.status import MAX_BYTES, trimmed
+from services.controller.status import MAX_BYTES, shown, trimmed
 from services.schema.status import (
     Change,
     Circuit,
@@ -100,3 +100,17 @@ def test_p16_equal_inputs_give_equal_bytes(loads):
     first, second = asyncio.run(published()), asyncio.run(published())
     assert first == second
     assert all(len(text.encode()) <= 16 * 1024 for text in first)
+
+
+async def test_what_is_kept_tells_statuses_apart():
+    """Equal ones are kept as equals; a message that nobody sorts by is a difference too."""
+    stage = Stage(api=2)
+    await stage.seconds(3)
+    status = stage.status
+    other = status.conditions[0].model_copy(update={"message": "other"})
+    changed = status.model_copy(update={"conditions": (other, *status.conditions[1:])})
+    assert shown(status) == shown(status.model_copy(deep=True))
+    assert shown(changed).turned == shown(status).turned
+    assert shown(changed) != shown(status)
+    assert shown(status).conditions[0] == (other.type, other.status, other.last_transition_time)
+    assert shown(status).replicas[-1] == ("api", 2, 2, 2, 8, 2)
