@@ -14,6 +14,7 @@ Caller: controller.decide, once a second and component. The file is long because
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -127,20 +128,25 @@ class Ring:
 
     def __init__(self, span_ms: int) -> None:
         self._size = max(1, span_ms // 1000)
-        self._seconds = [NEVER] * self._size
-        self._values = [(0, 0)] * self._size
+        self._seconds, self._lows, self._highs = (array("q", [start]) * self._size for start in (NEVER, 0, 0))
 
     def push(self, now_ms: int, low: int, high: int) -> None:
         slot = (now_ms // 1000) % self._size
-        self._seconds[slot], self._values[slot] = now_ms // 1000, (low, high)
+        self._seconds[slot], self._lows[slot], self._highs[slot] = now_ms // 1000, _held(low), _held(high)
 
     def mean(self, now_ms: int, span_ms: int) -> tuple[int, int] | None:
         """Means of what there is in the last `span_ms`, rounded to three digits; None when there is nothing."""
         oldest, newest = now_ms // 1000 - max(1, span_ms // 1000), now_ms // 1000
-        found = [v for s, v in zip(self._seconds, self._values, strict=True) if oldest < s <= newest]
+        kept = zip(self._seconds, self._lows, self._highs, strict=True)
+        found = [(low, high) for second, low, high in kept if oldest < second <= newest]
         if not found:
             return None
         return tuple(three_digits(sum(part), len(found)) for part in zip(*found, strict=True))  # type: ignore[return-value]  # two parts
+
+
+def _held(value: int) -> int:
+    """What 64 bits hold, whatever a query's answer was."""
+    return max(NEVER, min(value, -NEVER))
 
 
 def three_digits(total: int, count: int) -> int:

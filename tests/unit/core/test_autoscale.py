@@ -150,6 +150,8 @@ def test_a_ring_forgets_and_has_holes():
     assert ring.mean(3000, 3000) == (20, 30)
     assert ring.mean(3000, 1000) == (30, 40)
     assert ring.mean(9000, 3000) is None
+    ring.push(9000, -(10**30), 10**30)
+    assert ring.mean(9000, 1000) == (-4_600_000_000_000_000_000, 4_610_000_000_000_000_000)
 
 
 def test_no_metrics_hold():
