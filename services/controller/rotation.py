@@ -24,6 +24,7 @@ from services.core import rotation
 from services.core.rotation import Live, Move, State, Wish
 from services.runtime.vitals import rfc3339
 from services.schema.scalable_api import ScalableApiSpec, tiers_spec
+from services.schema.sharing import shared
 from services.schema.status import TierHistory
 from services.schema.tiers import BUILT_IN, MAX_BYTES, TiersDocument, document, render
 
@@ -99,12 +100,12 @@ def plan(
 
 
 def _wanted(spec: ScalableApiSpec, record: Record) -> Wanted:
-    asked, active, rules = tiers_spec(spec), record.active, spec.tiers.rotation
+    asked, active, rules = shared(tiers_spec(spec)), record.active, spec.tiers.rotation
     audit = spec.tiers.enforcement == "Audit" and active is not None
     content = shadowed(active.spec, asked) if active and audit else asked
     if active and content == active.spec:  # at rest one is kept, not two
         content = active.spec
-    target = document(_next_revision(record), content)
+    target = shared(document(_next_revision(record), content))
     breaker_only = active is not None and content == active.spec.model_copy(update={"breaker": content.breaker})
     wish = Wish(
         target=target.hash,

@@ -1,7 +1,8 @@
 """Equal parts of frozen models, held once.
 
-Most of what a thousand objects say is what the defaults say, and a spec of pydantic models takes forty kilobytes. Which
-fields were set is not told apart: ask a model of its own for that. Caller: the operator's records.
+Most of what a thousand objects say is what the defaults say, and a spec of pydantic models takes forty kilobytes, its
+tiers document twenty. Which fields were set is not told apart: ask a model of its own for that. Callers: the operator's
+records, the controller's rotation.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def settings() -> kopf.OperatorSettings:
     made.watching.server_timeout = 600
     made.watching.connect_timeout = 10
     made.watching.reconnect_backoff = 2  # before a list anew; a watch that merely ended goes on at once
-    made.watching.chunk_size = 500
+    made.watching.chunk_size = 100  # parsed whole, each
     for plural, selector in SELECTORS.items():
         group = "apps" if plural == "deployments" else ""
         made.watching.label_selectors[group, "v1", plural] = selector
@@ -105,7 +105,7 @@ def settings() -> kopf.OperatorSettings:
     made.posting.enabled = False
     made.peering.standalone = True
     made.execution.default_backoff = 5
-    made.queueing.idle_timeout = 1  # a worker's memory goes that soon
+    made.queueing.idle_timeout = 0.01  # a worker holds its object's body for so long: of the first list's thousands at once
     made.process.ultimate_exiting_timeout = 20
     made.persistence.finalizer = "scalableapi.io/finalizer"
     made.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix="scalableapi.io")

@@ -18,6 +18,7 @@ from services.controller.backend import Record
 from services.controller.backends.files import write_atomically
 from services.core.budget import Line
 from services.schema.documents import DocumentError, load
+from services.schema.sharing import shared
 from services.schema.status import Phase, TierHistory
 from services.schema.tiers import TiersDocument, TiersRefusedError, parse, render
 
@@ -106,7 +107,7 @@ def _line(numbers: Any) -> Line | None:
 
 def _parsed(raw: bytes) -> TiersDocument | None:
     try:
-        return parse(raw)
+        return shared(parse(raw))
     except TiersRefusedError:
         return None
 

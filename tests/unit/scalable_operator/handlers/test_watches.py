@@ -32,7 +32,7 @@ def test_the_settings() -> None:
         600,
         10,
     )
-    assert (made.watching.chunk_size, made.execution.default_backoff) == (500, 5)
+    assert (made.watching.chunk_size, made.execution.default_backoff) == (100, 5)
     assert made.queueing.worker_limit is None  # tests/cluster/test_operator_rest.py: 130 pods
     assert made.networking.enforce_retry_after
     assert made.networking.error_backoffs == watches.BACKOFFS_S
