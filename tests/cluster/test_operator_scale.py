@@ -93,7 +93,7 @@ def test_a_thousand_objects(scene):
     assert written == []
     assert rate > 100
     assert took <= 170
-    assert max(peak, rss_mib(process)) <= 400  # 143 is the aim
+    assert max(peak, rss_mib(process)) <= 220  # 143 is the aim
     assert cores <= 1.5
 
 
