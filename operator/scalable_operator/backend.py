@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import time
+import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -55,7 +56,7 @@ log = get_log(__name__)
 
 @dataclass(slots=True)
 class Written:
-    """What was written last and answered: healing compares the watched digest with it. A status as JSON: a fifth of the room."""
+    """What was written last and answered: healing compares the watched digest with it. A status as packed JSON."""
 
     statuses: dict[Key, tuple[str, bytes]] = field(default_factory=dict)
     config_maps: dict[Key, tuple[str, Record]] = field(default_factory=dict)
@@ -310,7 +311,7 @@ class KubernetesBackend:
         if isinstance(answer, Answer):
             digest = records.digest(answer.body.get("status") or {})
             version = answer.body["metadata"]["resourceVersion"]
-            self.wrote.statuses[record.uid] = (digest, msgspec.json.encode(body))
+            self.wrote.statuses[record.uid] = (digest, zlib.compress(msgspec.json.encode(body), 1))
             self.store.put(replace(self.store.apis.get(record.uid, record), status=digest, version=version))
             return Done()
         return answer

@@ -14,11 +14,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from scalable_operator.handlers.watches import OURS, SELECTORS, WATCHED
-from scalable_operator.kube import Kube, Place
+from scalable_operator.kube import Kube, Meta, Place
 from scalable_operator.store import Store
 
 EVERY_S: Final = 60.0
@@ -26,7 +26,6 @@ BEHIND_S: Final = 30.0
 LOOK_S: Final = 0.2
 LIST_AGAIN_S: Final = 5.0
 """What was listed and is not known may have gone meanwhile: then the list is old, not the watch."""
-Meta = Mapping[str, Any]
 
 
 class Comparison:
@@ -85,8 +84,8 @@ class Comparison:
         """Metadata of all that are watched; None when there was no answer."""
         found: list[Meta] = []
         for namespace in self._namespaces:
-            answer = await self._kube.list_metadata(Place(*resource, namespace), SELECTORS.get(resource[2], ""))
-            if not answer.ok:
+            listed = await self._kube.list_metadata(Place(*resource, namespace), SELECTORS.get(resource[2], ""))
+            if listed is None:
                 return None
-            found += [item["metadata"] for item in answer.body.get("items") or ()]
+            found += listed
         return found

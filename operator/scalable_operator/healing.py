@@ -8,6 +8,7 @@ Caller: backend.changed, as leader.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 
 import msgspec
@@ -49,7 +50,7 @@ class Healing:
     async def _status(self, api: ApiRecord) -> None:
         wrote, now = self.backend.wrote.statuses.get(api.uid), self.backend.store.apis.get(api.uid, api)
         if wrote and wrote[0] != now.status and (api.uid, "status") not in self.backend.busy:
-            await self.backend.apply_status(api, msgspec.json.decode(wrote[1]))
+            await self.backend.apply_status(api, msgspec.json.decode(zlib.decompress(wrote[1])))
 
     async def _config_map(self, api: ApiRecord) -> None:
         wrote = self.backend.wrote.config_maps.get(api.uid)

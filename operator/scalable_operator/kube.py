@@ -27,7 +27,11 @@ import msgspec
 from services.controller.backend import Conflict, Denied, Done, Gone, Outcome, RetryAfter
 
 Object = dict[str, Any]
+Meta = Mapping[str, str]
+"""The members `KEPT` of an object's metadata."""
 TIMEOUT_S: Final = 10.0
+KEPT: Final = ("namespace", "name", "uid", "resourceVersion")
+PAGE: Final = 250
 CONNECTIONS: Final = 100
 TOKEN_S: Final = 60.0
 """A mounted token is replaced well before its end: reading it once a minute is enough, and once more when it is refused."""
@@ -92,8 +96,9 @@ class Kube:
         self._token, self._token_at = info.token or "", time.monotonic()
         self._url = str(info.server).rstrip("/")
         connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=_trusted(info))
-        said = {"User-Agent": agent}
-        self._http = aiohttp.ClientSession(connector=connector, headers=said, cookie_jar=aiohttp.DummyCookieJar())
+        self._http = aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": agent}
+        )
 
     async def close(self) -> None:
         await self._http.close()
@@ -101,10 +106,20 @@ class Kube:
     async def get(self, place: Place, *, timeout_s: float = TIMEOUT_S) -> Answer:
         return await self._ask("get", "GET", place, timeout_s=timeout_s)
 
-    async def list_metadata(self, place: Place, selector: str = "") -> Answer:
-        """Names, uids and versions, without the objects; of those that a label selector admits."""
-        query = {"labelSelector": selector} if selector else {}
-        return await self._ask("list", "GET", place, accept=METADATA_ONLY, query=query)
+    async def list_metadata(self, place: Place, selector: str = "") -> list[Meta] | None:
+        """Of those that a label selector admits; None without an answer. Page by page: a page is parsed whole, with
+        all that the server says of who wrote which field.
+        """
+        found: list[Meta] = []
+        query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
+        while True:
+            answer = await self._ask("list", "GET", place, accept=METADATA_ONLY, query=query)
+            if not answer.ok:
+                return None
+            found += [{key: item["metadata"].get(key, "") for key in KEPT} for item in answer.body.get("items") or ()]
+            query["continue"] = (answer.body.get("metadata") or {}).get("continue", "")
+            if not query["continue"]:
+                return found
 
     async def create(self, place: Place, body: Object, *, manager: str, timeout_s: float = TIMEOUT_S) -> Answer:
         return await self._ask("create", "POST", place, body, query={"fieldManager": manager}, timeout_s=timeout_s)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from sys import intern
 from typing import Any, Final, Literal
 
 from pydantic import ValidationError
@@ -184,7 +185,8 @@ def deployment_record(body: Json) -> DeploymentRecord:
 
 
 def _selector(selector: Json) -> tuple[Requirement, ...]:
-    exact = [Requirement(key, "In", (value,)) for key, value in (selector.get("matchLabels") or {}).items()]
+    labels = (selector.get("matchLabels") or {}).items()
+    exact = [Requirement(intern(key), "In", (intern(value),)) for key, value in labels]
     lines = selector.get("matchExpressions") or ()
     return (*exact, *(Requirement(e["key"], e["operator"], tuple(e.get("values") or ())) for e in lines))
 
@@ -209,7 +211,7 @@ def pod_record(body: Json) -> PodRecord:
         name=meta["name"],
         version=meta.get("resourceVersion", ""),
         uid=meta["uid"],
-        labels=tuple(sorted((meta.get("labels") or {}).items())),
+        labels=tuple(sorted((intern(k), intern(v)) for k, v in (meta.get("labels") or {}).items())),
         node=spec.get("nodeName", ""),
         phase="Pending" if phase == "Pending" else "Failed" if phase in {"Failed", "Succeeded"} else "Running",
         ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),

@@ -48,7 +48,7 @@ from services.api.services import Services
 from services.api.sessions import Sessions
 from services.api.strict import JSON_LIMIT, StrictRoute
 from services.api.tracing import RequestSpans, TracedRedis, called
-from services.runtime.control import QUIET
+from services.runtime.control_routes import QUIET
 from services.runtime.process import Runtime
 from services.runtime.redis import connect
 from services.runtime.settings import ApiSettings

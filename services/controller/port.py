@@ -14,7 +14,8 @@ from fastapi import FastAPI, Header, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from services.controller.loop import Controller
-from services.runtime.control import QUIET, ControlModel
+from services.runtime.control import ControlModel
+from services.runtime.control_routes import QUIET
 
 
 class ExplainRequest(ControlModel):

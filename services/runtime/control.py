@@ -1,4 +1,4 @@
-"""The control port: a second, private listener of every process, FastAPI on uvicorn inside the process's own loop.
+"""The control port: a second, private listener of every process, Starlette on uvicorn inside the process's own loop.
 
 Contract.md 1.11. `/livez`, `/readyz`, `/metrics` are open to probes and scrapers; all under `/control/` wants the
 bearer token (compared in constant time), takes at most 1 MiB and refuses a lower `X-Controller-Epoch` than one seen
@@ -16,12 +16,12 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import uvicorn
-from fastapi import FastAPI, Header, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
-from fastapi.telemetry import TelemetryConfig
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.runtime import tasks
@@ -35,14 +35,6 @@ if TYPE_CHECKING:
 BODY_MAX: Final = 1 << 20
 SNAPSHOT_KEPT_S: Final = 0.1  # many readers, one reckoning
 DRAIN_MAX_S: Final = 600
-# fastapi's own telemetry is on by default: our series and logs are enough
-QUIET: Final[TelemetryConfig] = {
-    "tracing": False,
-    "metrics": False,
-    "logs": False,
-    "operation_spans": False,
-    "auto_configure": False,
-}
 
 
 class ControlModel(BaseModel):
@@ -94,14 +86,14 @@ class Guard:
 
 def build(rt: Runtime[Any], service: Service) -> ASGIApp:
     """The control port's application; the component's routers are in `rt.routers`."""
-    app = FastAPI(title="control", docs_url=None, redoc_url=None, openapi_url=None, telemetry=QUIET)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    _add_probes(app, rt, service)
-    _add_state(app, rt, service)
+    routes = [*_probes(rt, service), *_state(rt, service)]
     if rt.tiers is not None:
-        _add_tiers(app, rt.tiers, rt.events)
-    for router in rt.routers:
-        app.include_router(router)
+        routes += _tiers(rt.tiers, rt.events)
+    if rt.routers:
+        from services.runtime.control_routes import routed  # ten megabytes that the operator has no use for
+
+        routes.append(Mount("", routed(rt.routers)))
+    app = Starlette(routes=routes, exception_handlers={ValidationError: _invalid})
     return Guard(app, rt.settings.control_token)
 
 
@@ -152,53 +144,54 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _add_probes(app: FastAPI, rt: Runtime[Any], service: Service) -> None:
-    @app.get("/livez")
-    async def livez() -> Response:
+def _probes(rt: Runtime[Any], service: Service) -> list[BaseRoute]:
+    async def livez(_: Request) -> Response:
         return PlainTextResponse("ok")
 
-    @app.get("/readyz")
-    async def readyz() -> Response:
+    async def readyz(_: Request) -> Response:
         red = [name for name, ok in rt.readiness(service).items() if not ok]
         return PlainTextResponse(f"not ready: {', '.join(red)}" if red else "ok", 503 if red else 200)
 
-    @app.get("/metrics")
-    async def metrics(accept: Annotated[str, Header()] = "") -> Response:
-        body, kind = rt.metrics.render(accept)
+    async def metrics(request: Request) -> Response:
+        body, kind = rt.metrics.render(request.headers.get("accept", ""))
         return Response(body, headers={"content-type": kind})
 
+    return [Route(f"/{call.__name__}", call) for call in (livez, readyz, metrics)]
 
-def _add_state(app: FastAPI, rt: Runtime[Any], service: Service) -> None:
+
+def _state(rt: Runtime[Any], service: Service) -> list[BaseRoute]:
     kept: tuple[float, bytes] = (-1.0, b"")
 
-    @app.get("/control/v1/snapshot")
-    async def snapshot() -> Response:
+    async def snapshot(_: Request) -> Response:
         nonlocal kept
         now = asyncio.get_running_loop().time()
         if now - kept[0] > SNAPSHOT_KEPT_S or kept[0] < 0:
             kept = (now, snapshots.encode(service.snapshot()))
         return Response(kept[1], media_type="application/json")
 
-    @app.post("/control/v1/drain")
-    async def drain(body: DrainRequest) -> Response:
+    async def drain(request: Request) -> Response:
+        body = DrainRequest.model_validate_json(await request.body())
         rt.drain.set(body.on, body.timeout_seconds)
         return JSONResponse({"draining": rt.drain.draining, "inFlight": service.snapshot().in_flight})
 
+    return [Route("/control/v1/snapshot", snapshot), Route("/control/v1/drain", drain, methods=["POST"])]
 
-def _add_tiers(app: FastAPI, holder: TiersHolder, events: Events) -> None:
-    @app.get("/control/v1/tiers")
-    async def in_force() -> Response:
+
+def _tiers(holder: TiersHolder, events: Events) -> list[BaseRoute]:
+    async def in_force(_: Request) -> Response:
         """The document itself, for the api, which has none of its own."""
         return JSONResponse(holder.document.model_dump(mode="json", by_alias=True, exclude_none=True))
 
-    @app.put("/control/v1/tiers")
-    async def tiers(request: Request) -> Response:
+    async def pushed(request: Request) -> Response:
         outcome = holder.push(await request.body())
         if isinstance(outcome, Refused):
             if not outcome.stale:
                 events.add("tiers.refused", "tiers", outcome.errors[0], "warning")
             return JSONResponse({"errors": list(outcome.errors)}, 409 if outcome.stale else 422)
         return JSONResponse({"revision": outcome.revision, "hash": outcome.hash})
+
+    path = "/control/v1/tiers"
+    return [Route(path, in_force), Route(path, pushed, methods=["PUT"])]
 
 
 async def _whole(receive: Receive) -> bytes | None:
@@ -233,6 +226,5 @@ def _errors(status: int, text: str, headers: dict[str, str] | None = None) -> Re
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:
-    found = error.errors() if isinstance(error, RequestValidationError) else []
-    texts = [f"{'.'.join(str(part) for part in item['loc'][1:])}: {item['msg']}" for item in found]
-    return JSONResponse({"errors": texts}, 422)
+    found = error.errors() if isinstance(error, ValidationError) else []
+    return JSONResponse({"errors": [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in found]}, 422)

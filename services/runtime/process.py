@@ -23,11 +23,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, TypeVar
 
 import msgspec
 import uvloop
-from fastapi import APIRouter
 from structlog.typing import FilteringBoundLogger
 
 from services.runtime import log as logs
@@ -41,6 +40,9 @@ from services.runtime.tracing import Send, Tracing, sender
 from services.runtime.vitals import Cpu, Events, Traffic, rfc3339, rss_bytes
 from services.runtime.watchdog import Watchdog
 from services.schema.snapshot import Snapshot, TierState
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter  # ten megabytes, and the operator has no routes of its own
 
 S = TypeVar("S", bound=Settings)
 ROLL_S: Final = 1.0

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from scalable_operator.lease import RETRY_S
 from tests.cluster.conftest import new_namespace
 from tests.cluster.control_server import Voice
 from tests.cluster.fault_proxy import Action, Call, Cut, Delay, Expire, FaultProxy, Refuse, Silence, Swap, Twice
@@ -21,6 +22,7 @@ from tests.cluster.test_operator_crashes import Victim, definitions, rotated, se
 pytestmark = OLDEST
 
 FAULT_S = 4.0
+STALL_S = 10.0
 HEALED_S = 25.0
 """The promise is five; machines here are noisy, so the figure is printed and this is what fails."""
 PER_SECOND = 12
@@ -105,6 +107,14 @@ def test_a_fault_is_survived(faulty, name, fits, action):
     """The same process goes on, ≤ 5 requests a second, and ≤ 5 s after the fault tiers, replicas and status are right."""
     faulty.undergo(name, [(fits, action)])
     assert faulty.scene.condition("Ready")[0] == "True"
+
+
+def test_a_stall_of_all_but_the_lease(faulty):
+    """Renewals wait for nothing else: it leads on while all other requests hang for longer than its deadline."""
+    before = len(faulty.proxy.calls)
+    faulty.undergo("all but the Lease stalled", [(no_lease, Delay(STALL_S))], lasts_s=STALL_S)
+    renewed = [call for call in faulty.proxy.calls[before:] if "/leases" in call.path]
+    assert len(renewed) >= STALL_S / (2 * RETRY_S)
 
 
 def test_an_api_server_away_for_longer_than_the_lease(faulty):

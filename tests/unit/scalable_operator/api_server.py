@@ -11,10 +11,11 @@ from aiohttp import web
 
 
 class ApiServer:
-    """`objects[path]`; `script` = codes that the next requests get instead of an answer; `asked` = method and path."""
+    """`objects[path]`; `lists[path]` = pages of metadata; `script` = codes that the next requests get instead of an answer; `asked` = method and path."""
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
+        self.lists: dict[str, list[list[dict[str, Any]]]] = {}
         self.script: list[int] = []
         self.asked: list[str] = []
         self.headers: list[dict[str, str]] = []
@@ -30,12 +31,19 @@ class ApiServer:
         self.objects[path] = stored
         return stored
 
+    def _page(self, path: str, number: int) -> dict[str, Any]:
+        pages = self.lists[path]
+        more = {"continue": str(number + 1)} if number + 1 < len(pages) else {}
+        return {"metadata": more, "items": [{"metadata": metadata} for metadata in pages[number]]}
+
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append(f"{request.method} {request.path}")
         self.headers.append(dict(request.headers))
         if self.script:
             return web.json_response({"message": "scripted"}, status=self.script.pop(0), headers={"Retry-After": "7"})
         path = request.path
+        if request.method == "GET" and path in self.lists:
+            return web.json_response(self._page(path, int(request.query.get("continue") or 0)))
         if request.method == "GET":
             found = self.objects.get(path)
             return web.json_response(found or {"message": "not found"}, status=200 if found else 404)

@@ -51,6 +51,19 @@ async def test_a_refused_token_is_read_again() -> None:
     assert [headers["Authorization"] for headers in server.headers] == ["Bearer t-1", "Bearer t-2", "Bearer t-2"]
 
 
+async def test_lists_come_in_pages() -> None:
+    """All pages, of each object what is kept; an answer that fails in between is none at all."""
+    pods = Place("", "v1", "pods")
+    one, two = ({"name": n, "namespace": "n", "uid": n, "resourceVersion": "1"} for n in "ab")
+    async with api_server() as server:
+        kube = Kube(server.login)
+        server.lists[pods.path] = [[{**one, "managedFields": [{}]}], [two]]
+        assert await kube.list_metadata(pods) == [one, two]
+        server.script = [410]
+        assert await kube.list_metadata(pods) is None
+        await kube.close()
+
+
 async def test_a_certificate_in_the_kubeconfig_is_loaded() -> None:
     """`client-certificate-data` and `client-key-data` reach OpenSSL: what is no certificate is refused by it."""
     data = base64.b64encode(b"no certificate").decode()
