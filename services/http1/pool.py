@@ -234,6 +234,8 @@ class Pool:
         connection.expires = now + self.deadlines.upstream_age_s * (0.9 + 0.2 * random())  # noqa: S311
         self._busy.add(connection)
         self.release(connection)
+        if self.waiters:  # more came at once than may connect at once: a connect that ended makes room for the next
+            self._connect_more()
 
     def _connect_failed(self, failure: Failure) -> None:
         wait_s = min(BACKOFF_FIRST_S * 2.0**self._failed_in_a_row, BACKOFF_MAX_S)

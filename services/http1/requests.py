@@ -26,9 +26,9 @@ V11: Final = b"1.1"
 V10: Final = b"1.0"
 HOSTS_MAX: Final = 1024
 NO_HOST: Final = b"localhost"  # what an HTTP/1.0 request without Host is forwarded with
-# llhttp speaks RTSP and ICE as well; these are theirs, and PRI is HTTP/2's.
+# llhttp speaks RTSP and ICE as well; these are theirs, and PRI is HTTP/2's. CONNECT asks for a tunnel, whatever its target.
 FOREIGN: Final = frozenset(
-    b"ANNOUNCE DESCRIBE FLUSH GET_PARAMETER PAUSE PLAY PRI RECORD REDIRECT SETUP SET_PARAMETER SOURCE TEARDOWN".split()
+    b"ANNOUNCE CONNECT DESCRIBE FLUSH GET_PARAMETER PAUSE PLAY PRI RECORD REDIRECT SETUP SET_PARAMETER SOURCE TEARDOWN".split()
 )
 VERSION_NUMBERS: Final = frozenset({b"HTTP/2.0\r\n", b"HTTP/1.2\r\n"})
 CONNECTION_KNOWN: Final = frozenset({b"", b"close", b"keep-alive", b"upgrade"})
@@ -70,8 +70,8 @@ def read_head(c: Intake, raw: bytes, parser: Any) -> Exchange:
 
 
 def fault(x: Exchange, found: Refusal | Answer) -> None:
-    """The first thing that is wrong is what the client is told."""
-    if x.fault is None:
+    """The first thing that is wrong is what the client is told; what is answered from here must be well-formed too."""
+    if x.fault is None or isinstance(x.fault, Answer):
         x.fault = found
 
 
@@ -126,7 +126,7 @@ def is_bad_host(x: Exchange) -> bool:
 
 def _new_target(known: set[bytes], x: Exchange, target: bytes, *, strict: bool) -> None:
     """Not seen before, or with a query. A plain path needs no look the next time."""
-    if find_odd(target) is not None or target[0] != ord("/"):
+    if find_odd(target) is not None or not target.startswith(b"/"):
         _odd_target(strict, x, target)
         return
     x.path, mark, query = target.partition(b"?")

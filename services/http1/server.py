@@ -319,10 +319,11 @@ class ServerConnection(Intake):
             self.guess_method(data)
 
     def _send_own(self, x: Exchange, status: int, lines: Sequence[bytes], body: bytes) -> None:
-        if not x.body_done:
+        if x.framing != NO_BODY and b"expect" in x.special:
+            x.close = True  # whether its body is here or not: the outcome must not hang on how the bytes were split
+        elif not x.body_done:
             left = x.length - x.bytes_in if x.framing == LENGTH else KEEP_UNREAD_MAX + 1
-            if left > KEEP_UNREAD_MAX or b"expect" in x.special:
-                x.close = True
+            x.close = x.close or left > KEEP_UNREAD_MAX
         for hook in x.pipeline.on_head:
             hook(x)
         x.state = ANSWERING

@@ -117,6 +117,21 @@ async def test_many_at_once(server: asyncio.Server) -> None:
     pool.close()
 
 
+async def test_a_burst_gets_its_connections(server: asyncio.Server) -> None:
+    """More requests at once than may connect at once, none of them answered: each has a connection of its own all the same. They waited
+    for one another's answers.
+    """
+    pool = Pool("127.0.0.1", port_of(server), Limits(connecting_max=2), Deadlines())
+    failures: list[Failure] = []
+    for _ in range(20):
+        pool.start(exchange(failures), b"GET / HTTP/1.1\r\nX: y")  # the head never ends: one CRLF follows, not two
+    assert pool.connecting == 2
+    await eventually(lambda: pool.open_count == 20, 2, "a connection each")
+    assert not pool.waiters
+    pool.close()
+    assert len(failures) == 20
+
+
 def test_newest_first() -> None:
     """The connection that was used last is used next: hot ones stay hot, cold ones expire."""
     rig = Rig()

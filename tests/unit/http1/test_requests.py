@@ -82,6 +82,34 @@ def test_hosts_are_remembered_within_bounds() -> None:
     assert len(rig.answers()) == 1100
 
 
+def test_connect_with_a_path_is_no_request() -> None:
+    """CONNECT asks for a tunnel whatever its target looks like; with a path for a target it was forwarded."""
+    rig = Rig()
+    rig.send(b"CONNECT /x HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert rig.answers()[0][0] == 501
+    assert rig.forwarded() == []
+
+
+def test_what_is_answered_here_must_be_well_formed() -> None:
+    """OPTIONS * without Host, or framed twice, is refused; it was answered 204."""
+    for lines in (b"", b"Host: a\r\nHost: b\r\n", b"Host: a\r\nX_Y: z\r\n"):
+        rig = Rig()
+        rig.send(b"OPTIONS * HTTP/1.1\r\n" + lines + b"\r\n")
+        assert [status for status, _ in rig.answers()] == [400]
+        assert rig.wire.eof
+
+
+def test_an_unmet_expectation_closes() -> None:
+    """A refused request with Expect and a body costs the connection, whether the body came with the head or not: the outcome hung on
+    how the bytes were split.
+    """
+    for parts in ((b"abc",), (b"", b"abc"), (b"a", b"bc")):
+        rig = Rig()
+        rig.send_in(POST + b"Expect: tea\r\nContent-Length: 3\r\n\r\n" + parts[0], *parts[1:])
+        assert [status for status, _ in rig.answers()] == [417]
+        assert rig.wire.eof
+
+
 class Parsed(http.server.BaseHTTPRequestHandler):
     """The standard library's reading of a head."""
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from services.core.verdicts import PARKED, Answer, Outcome, Refusal
 from services.http1 import runner
-from services.http1.exchange import DONE, Exchange
+from services.http1.exchange import DONE, PARKED_STATE, Exchange
 from tests.unit.http1.rig import OK, Rig
 from tests.unit.http1.vectors import GET, POST
 
@@ -151,3 +151,26 @@ def test_every_exchange_ends_once(plan: list[str], count: int, upstream_dies: bo
     assert len({id(x) for x in rig.finished}) == len(rig.finished) == len(rig.exchanges)
     assert all(x.state == DONE for x in rig.exchanges)
     assert rig.pool.active == 0
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.tuples(st.integers(-3, 3), st.booleans(), st.booleans()), max_size=30))
+def test_a_stale_ticket_changes_nothing(calls: list[tuple[int, bool, bool]]) -> None:
+    """Of all the callbacks that come, whenever they come, only the one with the current ticket moves the exchange (invariant 9)."""
+    rig = Rig(stages=(lambda _x: PARKED,) * 4)
+    rig.send(GET + b"\r\n")
+    (x,) = rig.exchanges
+    for off, refuses, rewinds in calls:
+        before = (x.state, x.at, x.ticket, rig.wire.out)
+        ticket = x.ticket + off
+        if rewinds:
+            moved = runner.rewind(x, 1, ticket)
+            assert moved == (off == 0 and before[0] == PARKED_STATE)
+        else:
+            runner.resume(x, ticket, NO if refuses else None)
+        rig.settle()
+        if off or before[0] != PARKED_STATE:
+            assert (x.state, x.at, x.ticket, rig.wire.out) == before
+    if x.state == PARKED_STATE:
+        runner.resume(x, x.ticket, NO)
+    assert len(rig.finished) == rig.heads == 1

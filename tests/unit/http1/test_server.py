@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from services.core.verdicts import PARKED, Answer, Outcome, Refusal
 from services.http1 import runner, states
@@ -127,6 +129,102 @@ def test_truncated_answer_never_looks_complete(head: bytes, clean: bool) -> None
     assert rig.wire.closed == "abort"
     assert not rig.wire.out.endswith(b"0\r\n\r\n")
     assert [x.reason for x in rig.finished] == ["cut"]
+
+
+KINDS = {
+    "get": (GET + b"\r\n", 200, False),
+    "post": (POST + b"Content-Length: 3\r\n\r\nabc", 200, False),
+    "star": (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 204, False),
+    "tea": (GET + b"Expect: tea\r\n\r\n", 417, False),
+    "bad": (GET + b"X : y\r\n\r\n", 400, True),
+    "close": (GET + b"Connection: close\r\n\r\n", 200, True),
+    "large": (POST + b"Content-Length: 99999999\r\n\r\nx", 413, True),
+    "old": (b"GET /x HTTP/1.0\r\n\r\n", 200, True),
+}
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=40),
+    st.lists(st.integers(1, 400), min_size=1, max_size=6),
+    st.data(),
+)
+def test_one_answer_each_in_order(kinds: list[str], sizes: list[int], data: st.DataObject) -> None:
+    """Answers leave in request order, one each, none after a close, whenever the upstream answers (invariant 4)."""
+    gate = [True]
+    rig = Rig(
+        answer=lambda request: (
+            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(request.target), request.target)
+            if gate[0]
+            else None
+        )
+    )
+    sent = [KINDS[kind][0].replace(b"/x", b"/%d" % number) for number, kind in enumerate(kinds)]
+    stream, at = b"".join(sent), 0
+    while at < len(stream):
+        gate[0] = data.draw(st.booleans())
+        size = sizes[at % len(sizes)]
+        rig.send(stream[at : at + size])
+        at += size
+    gate[0] = True
+    rig.settle()
+    last = next((number for number, kind in enumerate(kinds) if KINDS[kind][2]), len(kinds) - 1)
+    answers = rig.answers()
+    assert [status for status, _ in answers] == [KINDS[kind][1] for kind in kinds[: last + 1]]
+    assert [body for status, body in answers if status == 200] == [
+        b"/%d" % number for number, kind in enumerate(kinds[: last + 1]) if KINDS[kind][1] == 200
+    ]
+    assert rig.wire.eof == KINDS[kinds[last]][2]
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.binary(min_size=1, max_size=8000), max_size=5),
+    st.sampled_from(["length", "chunked", "close"]),
+    st.lists(st.integers(1, 20_000), min_size=1, max_size=5),
+    st.one_of(st.none(), st.floats(0, 1)),
+    st.booleans(),
+)
+def test_body_out_is_body_in(
+    pieces: list[bytes], framing: str, sizes: list[int], cut: float | None, clean: bool
+) -> None:
+    """The client has the upstream's body, byte for byte, or its connection was aborted, or it was told 502 (invariant 6)."""
+    body = b"".join(pieces)
+    if framing == "length":
+        reply = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    elif framing == "chunked":
+        reply = (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in pieces)
+            + b"0\r\n\r\n"
+        )
+    else:
+        reply = b"HTTP/1.1 200 OK\r\n\r\n" + body
+    head = reply.index(b"\r\n\r\n") + 4
+    came = reply if cut is None else reply[: int(cut * len(reply))]
+    rig = Rig(answer=lambda _request: None)
+    rig.send(GET + b"\r\n")
+    upstream, at = rig.origins[0].wire.protocol, 0
+    while at < len(came):
+        size = sizes[at % len(sizes)]
+        upstream.data_received(came[at : at + size])
+        at += size
+    if len(came) < len(reply) or framing == "close":
+        upstream.eof_received() if clean else upstream.connection_lost(ConnectionResetError())
+    reader = Answers()
+    if rig.wire.out:
+        reader.parser.feed_data(rig.wire.out)
+    whole = framing == "close" and clean and len(came) >= head
+    if whole or (len(came) == len(reply) and framing != "close"):
+        assert reader.found == [(200, came[head:] if framing == "close" else body)]
+        assert reader.whole == 1
+        assert not rig.wire.closed
+    elif [status for status, _ in reader.found] == [502]:
+        assert reader.whole == 1
+    else:
+        assert rig.wire.closed == "abort"
+        assert reader.whole == 0
+        assert body.startswith(b"".join(found for _, found in reader.found))
 
 
 def test_answers_leave_in_request_order() -> None:
