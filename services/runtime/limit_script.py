@@ -19,6 +19,7 @@ SPEND: Final = "spend"
 PEEK: Final = "peek"
 HEAD: Final = 2  # admitted, us
 PER_LIMIT: Final = 4  # passes, used, before, lag
+PER_ARGS: Final = 6  # algorithm, mode, quota, window_ms, own, full
 
 
 class Verdict(NamedTuple):

@@ -8,8 +8,10 @@ write. Whatever goes wrong (timeout, lost connection, error reply) the sink gets
 limiter's script and for session look-ups.
 
 Order: sinks are called in the order of submission; a command that met NOSCRIPT is sent again once, behind the others.
-A late reply to a command that timed out is dropped (what it did in Redis stays done). More than 64 KiB of one
-unfinished reply, or bytes that are no RESP, close the connection.
+A late reply to a command that timed out is dropped (what it did in Redis stays done). Whatever shows that replies and
+commands are out of step closes the connection, before somebody gets another one's: more than 64 KiB of one unfinished
+reply, bytes that are no RESP, a push nobody asked for, arrays nested deeper than any of ours, another answer to PING
+than PONG, a reply its sink cannot read, a reply to nothing, a late reply that never comes.
 
 Long for one file, on purpose: queue, timeouts, breaker and the connection's life change the same few fields, and an
 order between them that is wrong hands somebody another one's reply.
@@ -35,8 +37,9 @@ QUEUE_MAX: Final = 10_000
 TICK_S: Final = 0.005  # how exactly a timeout is kept while commands wait
 SILENCE_S: Final = 0.05  # then a PING, so that loss is seen without traffic
 REPLY_MAX: Final = 65_536
+NESTING_MAX: Final = 4  # the deepest we ask for is CLUSTER SLOTS
 CONNECT_S: Final = 1.0
-DEAD_S: Final = 2.0  # away and silent so long: the path may be gone without a word; a new connection tries another
+DEAD_S: Final = 2.0  # silent, or in debt, so long: the path may be gone without a word; a new connection tries another
 RETRY_MIN_S: Final = 0.05
 RETRY_MAX_S: Final = 0.5  # back in sync within a second: half for the retry, half for two probes
 STORE_ERRORS: Final = ("READONLY", "NOAUTH")  # of this connection: a new one may lead to the new primary
@@ -58,10 +61,11 @@ Sink = Callable[[Any, Any], None]  # ticket, reply or LOST
 
 
 PING: Final = command("PING")
+PONGS: Final = frozenset({b"PONG", "PONG"})
 
 
 class _Entry:
-    """One command on its way; `again`: it may be sent once more after NOSCRIPT."""
+    """One command on its way; `again`: it may be sent once more, after NOSCRIPT or to another node."""
 
     __slots__ = ("again", "data", "sent", "sink", "ticket")
 
@@ -128,7 +132,8 @@ class RedisBatch:
         self._loop = asyncio.get_running_loop()
         self._out: list[bytes] = []
         self._waiting: deque[_Entry] = deque()
-        self._late = 0  # replies still to come of commands that were given up: always the oldest
+        self._resent: list[_Entry] = []  # sent again, so not in the order of their times
+        self._late: deque[float] = deque()  # when commands were given up whose replies are to come: always the oldest
         self._breaker = RedisBreaker()
         self._timer: asyncio.TimerHandle | None = None
         self._heard = 0.0
@@ -176,14 +181,16 @@ class RedisBatch:
         """Sends `data` with this tick's others; `sink(ticket, reply)` follows, never within this call. False: decide
         now, nothing is queued.
         """
-        if self._breaker.open or self.paused or len(self._waiting) + self._late >= QUEUE_MAX:
+        if self._breaker.open or self.paused or len(self._waiting) + len(self._late) >= QUEUE_MAX:
             return False
         self._queue(_Entry(data, sink, ticket, self._loop.time(), again=True))
         return True
 
-    def note_failure(self) -> None:
-        """A reply that its sink could not use counts like an error reply."""
+    def distrust(self) -> None:
+        """A sink cannot read its reply. It may be another command's, and so would those behind it be."""
         self._fail()
+        if self.connection is not None:
+            self.drop(self.connection, "a reply of another shape")
 
     # --- out
 
@@ -210,8 +217,14 @@ class RedisBatch:
 
     def replied(self, reply: Any) -> None:
         """The next reply, in order."""
+        kind = type(reply)
+        if kind is list:
+            if reply and type(reply[0]) is list and _depth(reply) > NESTING_MAX:
+                raise hiredis.ProtocolError("a reply nested too deep")
+        elif kind is hiredis.PushNotification:
+            raise hiredis.ProtocolError("a push nobody asked for")
         if self._late:
-            self._late -= 1
+            self._late.popleft()
             return
         if not self._waiting:
             raise hiredis.ProtocolError("a reply to nothing")
@@ -225,13 +238,19 @@ class RedisBatch:
         if error.startswith("NOSCRIPT") and entry.again and self._load:
             if not self._loading:
                 self._send_scripts()
-            self._queue(_Entry(entry.data, entry.sink, entry.ticket, entry.sent, again=False))
+            self._resend(entry)
             return
         log.warning("redis refused a command", error=error[:200])
         _deliver(entry, LOST)
         self._fail()
         if error.startswith(STORE_ERRORS) and self.connection is not None:
             self.drop(self.connection, error)
+
+    def _resend(self, entry: _Entry) -> None:
+        """Behind the others, and still due when it was: it may be given up before those ahead of it."""
+        once_more = _Entry(entry.data, entry.sink, entry.ticket, entry.sent, again=False)
+        self._resent.append(once_more)
+        self._queue(once_more)
 
     def _send_scripts(self) -> None:
         self._loading = True
@@ -253,26 +272,50 @@ class RedisBatch:
     def _tick(self) -> None:
         now = self._loop.time()
         self._expire(now)
-        if self.open and self.connection is not None and now - self._heard > DEAD_S:
+        if self.connection is not None and self._dead(now):
             self.drop(self.connection, "silent")
         if self.connection is not None and now >= self._next_probe and (self.open or now - self._heard >= SILENCE_S):
             self._next_probe = now + (probe_after_s(self._draw()) if self.open else SILENCE_S)
-            if self._late + len(self._waiting) < QUEUE_MAX:
+            if len(self._late) + len(self._waiting) < QUEUE_MAX:
                 self._queue(_Entry(PING, self._ponged, None, now, again=False))
         self._arm(TICK_S if self._waiting else SILENCE_S)
+
+    def _dead(self, now: float) -> bool:
+        """Nothing comes, or what comes are not the replies that were due first."""
+        return (self.open and now - self._heard > DEAD_S) or bool(self._late and now - self._late[0] > DEAD_S)
 
     def _expire(self, now: float) -> None:
         """Commands older than the timeout are decided by their callers; their replies will be dropped."""
         waiting, oldest = self._waiting, now - self._timeout_s
         while waiting and waiting[0].sent <= oldest:
             entry = waiting.popleft()
-            self._late += 1
+            self._late.append(now)
+            self.timeouts += 1
+            _deliver(entry, LOST)
+            self._fail()
+        if self._resent:
+            self._expire_resent(oldest)
+
+    def _expire_resent(self, oldest: float) -> None:
+        """These keep their places in the queue, so that the others get their own replies."""
+        kept, self._resent = self._resent, []
+        for entry in kept:
+            if entry.sink is _ignore:  # answered, or given up with the others
+                continue
+            if entry.sent > oldest:
+                self._resent.append(entry)
+                continue
             self.timeouts += 1
             _deliver(entry, LOST)
             self._fail()
 
     def _ponged(self, _ticket: Any, reply: Any) -> None:
-        if reply is not LOST and self._breaker.probed(self._loop.time()):
+        if reply is LOST:
+            return
+        if type(reply) not in {bytes, str} or reply not in PONGS:
+            if self.connection is not None:
+                self.drop(self.connection, "another answer to PING than PONG")
+        elif self._breaker.probed(self._loop.time()):
             self._retries = 0
             self._ready.set()
             self._tell(open_=False)
@@ -289,7 +332,7 @@ class RedisBatch:
         self._tell(open_=True)
         given_up = list(self._waiting)
         self._waiting.clear()
-        self._late += len(given_up)
+        self._late.extend([self._loop.time()] * len(given_up))
         for entry in given_up:
             _deliver(entry, LOST)
 
@@ -310,7 +353,7 @@ class RedisBatch:
         given_up = list(self._waiting)
         self._waiting.clear()
         self._out.clear()
-        self._late = 0
+        self._late.clear()
         if opened and not self._closed:
             self._tell(open_=True)
         for entry in given_up:
@@ -358,11 +401,21 @@ class RedisBatch:
 
 
 def _deliver(entry: _Entry, reply: Any) -> None:
-    """A sink's fault is its own: the replies behind it belong to others."""
+    """Once. A sink's fault is its own: the replies behind it belong to others."""
+    sink, entry.sink = entry.sink, _ignore
     try:
-        entry.sink(entry.ticket, reply)
+        sink(entry.ticket, reply)
     except Exception:
         log.exception("the sink of a redis reply failed")
+
+
+def _depth(reply: Any) -> int:
+    """How deep arrays are nested, looked at no further than it matters."""
+    depth, level = 0, [reply]
+    while level and depth <= NESTING_MAX:
+        depth += 1
+        level = [item for part in level for item in part if type(item) is list]
+    return depth
 
 
 def _ignore(_ticket: Any, _reply: Any) -> None:

@@ -175,7 +175,7 @@ class Limiter:
         verdict = None if reply is LOST else read_reply(reply, len(subject.set.rules))
         if verdict is None:
             if reply is not LOST:
-                self._batch.note_failure()
+                self._batch.distrust()
             if subject.local is None:
                 subject.local = local  # perhaps untold: better counted twice than not at all
             decision = self._alone(subject, cost, now)

@@ -29,6 +29,7 @@ class Server:
         self.url = f"unix://{path}"
         self.answer: Callable[[list[bytes]], bytes | None] = lambda _: b"+OK\r\n"
         self.silent = False
+        self.pong = b"+PONG\r\n"
         self.heard: list[list[bytes]] = []
         self.writes: list[int] = []  # commands per read
         self.writers: list[asyncio.StreamWriter] = []
@@ -63,8 +64,10 @@ class Server:
     def _hear(self, parts: list[bytes], writer: asyncio.StreamWriter) -> None:
         if self.silent:
             return
-        if parts == [b"PING"]:
-            writer.write(b"+PONG\r\n")
+        if parts == [b"HELLO"]:
+            writer.write(b"*2\r\n+mode\r\n+standalone\r\n")
+        elif parts == [b"PING"]:
+            writer.write(self.pong)
         elif parts[0] == b"SCRIPT":
             self.heard.append(parts)
             writer.write(b"+sha\r\n")
@@ -233,6 +236,52 @@ async def test_rubbish_closes(server: Server, batch: RedisBatch) -> None:
         await _hears(server, batch, rubbish)
         batch._breaker._closed_at = float("-inf")  # else it would have to be steady for 5 s
         assert await eventually(lambda: not batch.open, 3, "back")
+
+
+async def test_out_of_step_closes(server: Server, batch: RedisBatch) -> None:
+    """A push, arrays deeper than any of ours, a sink that cannot read its reply: nobody gets another one's."""
+    for rubbish in (b">1\r\n+x\r\n:1\r\n", b"*1\r\n" * 5 + b":1\r\n"):
+        await _hears(server, batch, rubbish)
+        batch._breaker._closed_at = float("-inf")
+        assert await eventually(lambda: not batch.open, 3, "back")
+    server.answer = lambda _: b":1\r\n"
+    connection, sink = batch.connection, Sink()
+    batch.submit(command("GET", "x"), lambda *_: batch.distrust(), 0)
+    batch.submit(command("GET", "x"), sink, 1)
+    await eventually(lambda: batch.connection not in (None, connection), 3, "a new connection")
+    assert sink.got == [(1, LOST)]
+
+
+async def test_another_answer_to_ping_closes(server: Server, batch: RedisBatch) -> None:
+    """What answers PING with a value answers somebody else's question."""
+    server.pong, connection = b":1\r\n", batch.connection
+    await eventually(lambda: batch.connection not in (None, connection), 3, "a new connection")
+
+
+async def test_a_reply_that_never_comes(server: Server, batch: RedisBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would make every later reply look like the late one: the connection is left."""
+    monkeypatch.setattr("services.runtime.redis_batch.DEAD_S", 0.1)
+    server.answer = lambda _: None
+    connection, sink = batch.connection, Sink()
+    batch.submit(command("GET", "x"), sink, 1)
+    await eventually(lambda: batch.connection not in (None, connection), 3, "a new connection")
+    assert sink.got == [(1, LOST)]
+
+
+async def test_sent_again_is_still_due_when_it_was(server: Server) -> None:
+    """A command that met NOSCRIPT waits no longer for that, although it stands behind younger ones."""
+    batch = RedisBatch(server.url, scripts=[SCRIPT], timeout_ms=200, draw=lambda: 0.0)
+    assert await batch.start(5)
+    loop, at = asyncio.get_running_loop(), []
+    server.answer = lambda parts: b"-NOSCRIPT No\r\n" if parts[0] == b"EVALSHA" and LOAD not in server.heard else None
+    server.heard.clear()
+    started = loop.time()
+    batch.submit(command("EVALSHA", "sha"), lambda *_: at.append(loop.time() - started), None)
+    await eventually(lambda: loop.time() >= started + 0.15, 2, "it is nearly due")
+    batch.submit(command("GET", "younger"), Sink(), None)
+    await eventually(lambda: at, 2, "told")
+    assert 0.19 <= at[0] <= 0.3
+    batch.close()
 
 
 async def test_a_failing_sink_harms_nobody_else(server: Server, batch: RedisBatch) -> None:

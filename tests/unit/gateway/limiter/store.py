@@ -6,10 +6,10 @@ from typing import Any
 
 import hiredis
 
-from services.core.limits import Carry, Limit, State, decide
 from services.gateway.limiter import Decision, Limiter
 from services.runtime.redis_batch import LOST, Sink
 from services.schema.tiers import BUILT_IN, TiersDocument
+from tests.harness.counters import Counters
 
 WALL = 1_700_000_040.0  # begins a minute
 
@@ -18,7 +18,7 @@ class Store:
     """What several gateways share: the keys and the clock (seconds since the test began)."""
 
     def __init__(self) -> None:
-        self.keys: dict[str, State | None] = {}
+        self.counters = Counters()
         self.now = 0.0
         self.away = False
 
@@ -29,15 +29,7 @@ class Store:
     def run(self, data: bytes) -> Any:
         parser = hiredis.Reader(encoding="utf-8")
         parser.feed(data)
-        _, _, count, *rest = parser.gets()
-        keys, (mode, cost, *args) = rest[: int(count)], rest[int(count) :]
-        rows = [args[i : i + 6] for i in range(0, len(args), 6)]
-        limits = [Limit(r[0], int(r[2]), int(r[3]), r[1] == "enforce") for r in rows]
-        carries = [Carry(int(r[4]), int(r[5])) for r in rows]
-        states = [self.keys.get(key) for key in keys]
-        found = decide(limits, states, int(cost), self.us, spend=mode == "spend", carries=carries)
-        self.keys.update(zip(keys, found.states, strict=True))
-        return [int(found.admitted), self.us, *(int(n) for reading in found.readings for n in reading)]
+        return self.counters.evalsha(parser.gets()[2:], self.us)
 
 
 class FakeBatch:
@@ -60,7 +52,7 @@ class FakeBatch:
         self._waiting.append((data, sink, ticket))
         return True
 
-    def note_failure(self) -> None:
+    def distrust(self) -> None:
         self.failures += 1
 
     def flush(self, reply: Any = None) -> None:

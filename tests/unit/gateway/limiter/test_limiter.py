@@ -100,7 +100,7 @@ def test_forget_empties_the_deny_cache() -> None:
     store, caller = Store(), Caller()
     gateway = Gateway(store)
     assert gateway.admitted(caller, 101) == 100
-    store.keys.clear()
+    store.counters.keys.clear()
     assert not gateway.ask(caller).admitted
     gateway.limiter.forget(caller.identifier)
     assert gateway.ask(caller).admitted
@@ -180,7 +180,7 @@ async def test_old_fault_6b() -> None:
     store, caller = Store(), Caller()
     gateway = Gateway(store)
     gateway.admitted(caller, 99)
-    before = dict(store.keys)
+    before = dict(store.counters.keys)
     subject = gateway.limiter.subject(caller, "", 0.0)
     for _ in range(10):
         peek = asyncio.ensure_future(gateway.limiter.peek(subject, 1))
@@ -188,7 +188,7 @@ async def test_old_fault_6b() -> None:
         gateway.batch.flush()
         found = await peek
         assert (found.admitted, found.readings[0].used) == (True, 99)
-    assert store.keys == before
+    assert store.counters.keys == before
     store.away = True
     assert (await gateway.limiter.peek(subject, 1)).degraded
     assert subject.local is None

@@ -65,7 +65,7 @@ def test_an_empty_redis_learns_the_whole_window() -> None:
     store.away = True
     admitted += gateway.admitted(caller, 20)
     store.away = False
-    store.keys.clear()
+    store.counters.keys.clear()
     admitted += gateway.admitted(caller, 100)
     assert admitted == 100
 
