@@ -22,7 +22,7 @@ from services.api.db import Connection
 from services.api.repository import keys, overrides, users
 from services.api.repository.overrides import Override
 from services.core.identity import network_identifier
-from services.core.limits import CALENDAR, GCRA, SLIDING, Limit, left, wait_ms
+from services.core.limits import CONCURRENCY, GCRA, LOG, SLIDING, Limit, kept_as, left, wait_ms
 from services.runtime.limit_script import PEEK, SCRIPT, Verdict, limit_key, read_reply, script_call
 from services.schema.tiers import OVERRIDE_NAMES, Policy, TiersDocument
 
@@ -111,13 +111,16 @@ def applied(document: TiersDocument, subject: Subject, override: Override | None
     own = _own(override) if override is not None else []
     replaced = {policy.window_s for policy in own}
     rest = [_of(policy) for policy in tier.policies if policy.mode != "off" and policy.window not in replaced]
-    return tier.name, subject.source if known else "default", [*own, *rest]
+    leased = [] if tier.concurrency is None else [_leases(tier.name, tier.concurrency)]
+    return tier.name, subject.source if known else "default", [*own, *rest, *leased]
 
 
 async def peek(redis: Redis, identifier: str, policies: Sequence[Applied]) -> Verdict | None:
     """The counters now; None for a reply of another shape. Raises RedisError."""
     live = [p for p in policies if p.limit.quota > 0]  # a quota of 0 admits nothing and has no counter
-    call = script_call(PEEK, 1, [limit_key(identifier, p.name) for p in live], [p.limit for p in live])
+    call = script_call(
+        PEEK, 1, [limit_key(identifier, p.name, p.limit.algorithm) for p in live], [p.limit for p in live]
+    )
     try:
         reply = await _evalsha(redis, call)
     except NoScriptError:
@@ -152,7 +155,7 @@ async def forget(redis: Redis, identifier: str, document: TiersDocument) -> None
     routes = [rule.policy.name for rule in spec.routes if rule.policy is not None]
     names = {p.name for tier in spec.tiers for p in tier.policies} | {*routes, *OVERRIDE_NAMES}
     names.add(spec.credential_failures.name)
-    await redis.unlink(*(limit_key(identifier, name) for name in sorted(names)))
+    await redis.unlink(*(limit_key(identifier, name, kept) for name in sorted(names) for kept in ("", LOG)))
 
 
 async def _evalsha(redis: Redis, call: tuple[str, ...]) -> object:
@@ -162,16 +165,20 @@ async def _evalsha(redis: Redis, call: tuple[str, ...]) -> object:
 
 def _own(override: Override) -> list[Applied]:
     enforced = override.mode == "enforce"
-    minute = Limit(SLIDING, override.requests_per_minute, MINUTE_S * 1000, enforced)
+    quota = override.requests_per_minute
+    minute = Limit(kept_as(SLIDING, quota), quota, MINUTE_S * 1000, enforced)
     found = [Applied("override", MINUTE_S, minute)]
     if override.burst_limit is not None:
         found.append(Applied("override-burst", BURST_S, Limit(GCRA, override.burst_limit, BURST_S * 1000, enforced)))
     return found
 
 
+def _leases(tier: str, quota: int) -> Applied:
+    return Applied(f"{tier}-concurrency", 0, Limit(CONCURRENCY, quota, 1000))
+
+
 def _of(policy: Policy) -> Applied:
-    algorithm = policy.algorithm if policy.algorithm in {SLIDING, GCRA, CALENDAR} else SLIDING
-    limit = Limit(algorithm, policy.quota, policy.window * 1000, policy.mode == "enforce")
+    limit = Limit(kept_as(policy.algorithm, policy.quota), policy.quota, policy.window * 1000, policy.mode == "enforce")
     return Applied(policy.name, policy.window, limit)
 
 

@@ -11,6 +11,10 @@ test runs both on random sequences.
   theoretical arrival time, so that every quota stays exact: 600/s means 600, although 1 s / 600 is no whole number of
   microseconds.
 - calendar: one counter per aligned window, nothing carried over.
+- log: the time of every unit, so that any window holds at most the quota (exact, and as big as the quota: at most
+  1000 units). Sliding limits of at most 50 are kept so too: small quotas feel an estimate most.
+- concurrency: leases in flight over all gateways; each ends by itself if nobody renews it (Stripe). Frees nothing by
+  time, so no wait is known.
 
 Times are microseconds (`us`) or milliseconds (`_ms`) since the epoch, by the store's clock. All or nothing: if one
 enforced limit refuses, no limit is charged. Products stay exact in the script's doubles because quota x window_ms <=
@@ -19,6 +23,7 @@ enforced limit refuses, no limit is charged. Products stay exact in the script's
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -26,7 +31,12 @@ from typing import Final, NamedTuple
 SLIDING: Final = "sliding"
 GCRA: Final = "gcra"
 CALENDAR: Final = "calendar"
-ALGORITHMS: Final = (SLIDING, GCRA, CALENDAR)
+LOG: Final = "log"
+CONCURRENCY: Final = "concurrency"
+ALGORITHMS: Final = (SLIDING, GCRA, CALENDAR, LOG)
+
+SMALL: Final = 50  # a sliding limit of so few units is kept as a log
+LEASE_MS: Final = 30_000  # a gateway that died holds its leases so long; the script knows the same number
 
 JITTER_SHARE: Final = 5  # Retry-After is spread over a fifth of the wait …
 JITTER_MAX_S: Final = 5.0  # … and at most 5 s: clients refused together must not return together
@@ -44,17 +54,19 @@ class Limit:
 
 class State(NamedTuple):
     """What a key holds. sliding, calendar: start of the window in ms, its count, the count before. gcra: us, backlog,
-    0.
+    0. log: ms of its youngest unit, their number, 0, all of them in order. concurrency: 0, leases, 0, their ends in ms.
     """
 
     at: int
     used: int
     before: int
+    times: tuple[int, ...] = ()
 
 
 class Reading(NamedTuple):
     """Raw counters of one limit after a decision; `lag` is how far the clock stands before the state (it jumped
-    back): us for gcra, else ms.
+    back): us for gcra, else ms. log: `before` is in how many ms its oldest unit leaves, `lag` in how many the refused
+    cost passes.
     """
 
     passes: bool
@@ -84,6 +96,10 @@ class Decision(NamedTuple):
 def read(limit: Limit, state: State | None, cost: int, us: int, carry: Carry = NOTHING) -> tuple[Reading, State]:
     """The limit at `us` before anything is spent: does `cost` pass, and the state brought up to now."""
     window = limit.window_ms
+    if limit.algorithm == LOG:
+        return _read_log(limit, state, cost, us // 1000, carry)
+    if limit.algorithm == CONCURRENCY:
+        return _read_leases(limit, state, us // 1000)
     if limit.algorithm == GCRA:
         unit = window * 1000
         if state is None:
@@ -109,6 +125,36 @@ def read(limit: Limit, state: State | None, cost: int, us: int, carry: Carry = N
     return Reading(passes, used, before, lag), State(start, used, before)
 
 
+def _read_log(limit: Limit, state: State | None, cost: int, now: int, carry: Carry) -> tuple[Reading, State]:
+    times = () if state is None else state.times
+    at = max(now, times[-1]) if times else now  # the clock went back: stay at the youngest
+    live = times[bisect_right(times, at - limit.window_ms) :]
+    live += (at,) * (carry.own if live else carry.full)
+    missing = len(live) + cost - limit.quota
+    lag = 0 if missing <= 0 else (live[missing - 1] if missing <= len(live) else at) + limit.window_ms - now
+    oldest = (live[0] if live else at) + limit.window_ms - now  # of an empty log: the unit this may become
+    return Reading(missing <= 0, len(live), oldest, lag), State(at, len(live), 0, live)
+
+
+def _read_leases(limit: Limit, state: State | None, now: int) -> tuple[Reading, State]:
+    """A lease is one, whatever the request costs."""
+    ends = () if state is None else state.times[bisect_right(state.times, now) :]
+    return Reading(len(ends) < limit.quota, len(ends), 0, 0), State(0, len(ends), 0, ends)
+
+
+def _spent(limit: Limit, state: State, cost: int, us: int) -> State:
+    at, used, before, times = state
+    match limit.algorithm:
+        case "gcra":
+            return State(at, used + cost * limit.window_ms * 1000, before)
+        case "log":
+            return State(at, used + cost, 0, times + (at,) * cost)
+        case "concurrency":
+            return State(at, used + 1, 0, tuple(sorted((*times, us // 1000 + LEASE_MS))))
+        case _:
+            return State(at, used + cost, before)
+
+
 def decide(
     limits: Sequence[Limit],
     states: Sequence[State | None],
@@ -132,9 +178,9 @@ def decide(
     for i, limit in enumerate(limits):
         reading, state = readings[i], fresh[i]
         if spend and admitted and reading.passes:
-            used = state.used + (cost * limit.window_ms * 1000 if limit.algorithm == GCRA else cost)
-            readings[i] = Reading(reading.passes, used, reading.before, reading.lag)
-            kept.append(State(state.at, used, state.before))
+            state = _spent(limit, state, cost, us)
+            readings[i] = Reading(reading.passes, state.used, reading.before, reading.lag)
+            kept.append(state)
         elif spend and carries is not None and _carried(states[i], state, limit, carries[i]):
             kept.append(state)
         else:
@@ -144,12 +190,25 @@ def decide(
 
 def _carried(old: State | None, new: State, limit: Limit, carry: Carry) -> bool:
     """Did `own` or `full` change the counter, so that it must be written although nothing was spent?"""
-    known = old is not None and (limit.algorithm == GCRA or old.at == new.at)
+    if limit.algorithm == CONCURRENCY:
+        return False
+    if limit.algorithm == LOG:
+        known = old is not None and old.at > new.at - limit.window_ms
+    else:
+        known = old is not None and (limit.algorithm == GCRA or old.at == new.at)
     return (carry.own if known else carry.full) > 0
 
 
 def restate(limit: Limit, reading: Reading, us: int) -> State:
-    """The state behind a reading taken at `us`: from it `read` tells the limit at any later time."""
+    """The state behind a reading taken at `us`: from it `read` tells the limit at any later time. Of a log only its
+    oldest unit and the one the refused cost waits for are known; the others stay no shorter.
+    """
+    if limit.algorithm == LOG and reading.used:
+        oldest, last = us // 1000 - limit.window_ms + reading.before, us // 1000
+        rest = last - limit.window_ms + reading.lag if reading.lag else max(oldest, last)
+        return State(max(oldest, rest), reading.used, 0, (oldest, *(max(oldest, rest),) * (reading.used - 1)))
+    if limit.algorithm in {LOG, CONCURRENCY}:
+        return State(0, reading.used, 0, (us // 1000 + LEASE_MS,) * reading.used)
     if limit.algorithm == GCRA:
         return State(us + reading.lag, reading.used, 0)
     now = us // 1000
@@ -163,7 +222,7 @@ def left(limit: Limit, reading: Reading, us: int) -> int:
     if limit.algorithm == GCRA:
         unit = window * 1000
         room = (limit.quota * unit - reading.used) // unit
-    elif reading.before:
+    elif reading.before and limit.algorithm == SLIDING:
         e = 0 if reading.lag else us // 1000 % window
         room = ((limit.quota - reading.used) * window - reading.before * (window - e)) // window
     else:
@@ -172,13 +231,19 @@ def left(limit: Limit, reading: Reading, us: int) -> int:
 
 
 def wait_ms(limit: Limit, reading: Reading, us: int, units: int) -> int | None:
-    """Milliseconds until `units` pass, if nobody else spends: 0 now, None never. Exact: they pass then and not 1 ms
-    before.
+    """Milliseconds until `units` pass, if nobody else spends: 0 now, None never, or nobody knows (concurrency). Exact:
+    they pass then and not 1 ms before. Of a log: for one unit more than are left, and for the cost the reading refused.
     """
     quota, window, used = limit.quota, limit.window_ms, reading.used
+    if limit.algorithm == CONCURRENCY:
+        return 0 if used < quota else None
     allowed = quota - units
     if allowed < 0:
         return None
+    if limit.algorithm == LOG:
+        if used <= allowed:
+            return 0
+        return reading.before if used == allowed + 1 else max(reading.before, reading.lag or window)
     if limit.algorithm == GCRA:
         missing = used - allowed * window * 1000
         return 0 if missing <= 0 else -(-(reading.lag * quota + missing) // (quota * 1000))
@@ -197,6 +262,8 @@ def reset_s(limit: Limit, reading: Reading, us: int, remaining: int) -> int:
     """The RateLimit field's `t` for `remaining` = left: seconds until more are free, and no sooner than the average
     rate allows them.
     """
+    if limit.algorithm == CONCURRENCY:
+        return 1  # unknown: one that ends frees its place at once
     spread = -(-remaining * limit.window_ms // (limit.quota * 1000)) if limit.quota else limit.window_ms // 1000
     more = wait_ms(limit, reading, us, remaining + 1)
     return spread if more is None else max(spread, -(-more // 1000))
@@ -217,6 +284,11 @@ def longest_wait_s(limits: Sequence[Limit], readings: Sequence[Reading], us: int
 def retry_after_s(longest_s: int, draw: float) -> int:
     """Retry-After: the longest wait, plus jitter from `draw` in [0, 1)."""
     return longest_s + int(draw * min(longest_s / JITTER_SHARE, JITTER_MAX_S))
+
+
+def kept_as(algorithm: str, quota: int) -> str:
+    """The algorithm a policy is kept by."""
+    return LOG if algorithm == SLIDING and 0 < quota <= SMALL else algorithm
 
 
 def share(quota: int, gateways: int, *, closed: bool = False) -> int:

@@ -19,7 +19,6 @@ from services.gateway.health import GatewayHealth
 from services.gateway.invalidations import CHANNEL, Invalidations
 from services.gateway.keys import Keys
 from services.gateway.limiter import Limiter
-from services.gateway.limiter.policies import unenforceable
 from services.gateway.overrides import OverrideFeed
 from services.gateway.routing import RouteTable, route_of
 from services.gateway.series import GatewaySeries
@@ -69,7 +68,6 @@ class Gateway:
         self._discovery = Discovery(settings.balancers, self.balancers.use)
         self._log = AccessLog(settings.slow_request_ms)
         self._use_tiers(tiers.document)
-        tiers.checks.append(unenforceable)
         tiers.on_change.append(self._use_tiers)
         self.server = self._make_server(settings)
         self._denied = (0, 0)
@@ -209,6 +207,7 @@ class Gateway:
         self._degraded.note("postgres", bad=not up)
 
     def _roll(self, seconds: float) -> None:
+        self.limiter.sweep()
         now, before = (self.limiter.denied, self.limiter.shadow_denied), self._denied
         self._denied = now
         self._denied_rps = ((now[0] - before[0]) / seconds, (now[1] - before[1]) / seconds)

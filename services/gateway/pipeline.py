@@ -48,7 +48,7 @@ def build(s: Stages, spans: Spans | None = None) -> Pipeline:
             forward,  # always parks; its failure hook may send the exchange back to it, once
         ),
         on_head=(s.limit.on_head, s.answer),
-        on_finish=(s.forward.on_finish, s.measure.on_finish, *((spans.on_finish,) if spans else ())),
+        on_finish=(s.forward.on_finish, s.limit.on_finish, s.measure.on_finish, *((spans.on_finish,) if spans else ())),
         on_answer=s.forward.on_answer,
         on_failure=s.forward.on_failure,
         always=(s.trace, s.measure),  # a malformed request gets an id and is counted, nothing more

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from services.core.limits import NOTHING, Carry, Limit, Reading
+from services.core.limits import LOG, NOTHING, Carry, Limit, Reading
 
 SCRIPT: Final = (Path(__file__).parent / "lua" / "limit.lua").read_bytes()
 SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()  # how EVALSHA names scripts
 SPEND: Final = "spend"
 PEEK: Final = "peek"
+NO_LEASE: Final = "-"  # where no limit counts what is in flight
 HEAD: Final = 2  # admitted, us
 PER_LIMIT: Final = 4  # passes, used, before, lag
 PER_ARGS: Final = 6  # algorithm, mode, quota, window_ms, own, full
@@ -30,9 +31,11 @@ class Verdict(NamedTuple):
     readings: list[Reading]
 
 
-def limit_key(identifier: str, policy: str) -> str:
-    """All keys of a caller share the hash tag: one slot, so one script may touch them."""
-    return f"rl:{{{identifier}}}:{policy}"
+def limit_key(identifier: str, policy: str, algorithm: str = "") -> str:
+    """All keys of a caller share the hash tag: one slot, so one script may touch them. A log is another type, so it
+    has a name of its own: a policy may change between the two.
+    """
+    return f"rl:{{{identifier}}}:{policy}{':l' if algorithm == LOG else ''}"
 
 
 def policy_args(limit: Limit, carry: Carry = NOTHING) -> tuple[str, ...]:
@@ -47,9 +50,11 @@ def script_call(
     keys: Sequence[str],
     limits: Sequence[Limit],
     carries: Iterable[Carry] | None = None,
+    *,
+    lease: str = NO_LEASE,
 ) -> tuple[str, ...]:
     """What follows EVALSHA: sha, number of keys, keys, arguments."""
-    args = [mode, str(cost)]
+    args = [mode, str(cost), lease]
     for limit, carry in zip(limits, carries or [NOTHING] * len(limits), strict=True):
         args += policy_args(limit, carry)
     return (SHA, str(len(keys)), *keys, *args)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import redis.asyncio as aioredis
 
-from services.core.limits import CALENDAR, GCRA, SLIDING, Carry, Limit, State, decide
+from services.core.limits import CALENDAR, CONCURRENCY, GCRA, LEASE_MS, LOG, SLIDING, Carry, Limit, State, decide
 from services.gateway.limiter import Decision, Limiter
 from services.runtime.limit_script import PEEK, SCRIPT, SPEND, limit_key, read_reply, script_call
 from services.runtime.redis_batch import RedisBatch
@@ -80,7 +80,7 @@ async def client(valkey: ValkeyServer) -> AsyncIterator[aioredis.Redis]:
 
 
 def random_limits(draw: random.Random) -> list[Limit]:
-    algorithms = [SLIDING, GCRA, CALENDAR]
+    algorithms = [SLIDING, GCRA, CALENDAR, LOG, CONCURRENCY]
     return [
         Limit(
             draw.choice(algorithms),
@@ -102,12 +102,12 @@ async def test_script_is_core(client: aioredis.Redis, seed: int) -> None:
     keys = [limit_key(f"key:{seed}", str(i)) for i in range(len(limits))]
     states: list[State | None] = [None] * len(limits)
     us = T0 + draw.randrange(10**9)
-    for _ in range(400):
+    for step in range(400):
         us += draw.choice([0, 1, 999, 40_000, 700_000, 2_900_000, -1_300_000])
         cost, spend = draw.randint(1, 4), draw.random() < 0.8
         nothing = draw.random() < 0.8
         carries = [Carry(0, 0) if nothing else Carry(draw.randint(0, 2), draw.randint(2, 4)) for _ in limits]
-        call = script_call(SPEND if spend else PEEK, cost, keys, limits, carries)
+        call = script_call(SPEND if spend else PEEK, cost, keys, limits, carries, lease=f"lease-{step}")
         reply = await client.execute_command(  # type: ignore[no-untyped-call]
             "EVALSHA", sha, *call[1:], us // 1_000_000, us % 1_000_000
         )
@@ -118,10 +118,17 @@ async def test_script_is_core(client: aioredis.Redis, seed: int) -> None:
         states = expected.states
         for limit, key, state in zip(limits, keys, states, strict=True):
             assert await held(client, key, limit) == state
-            assert state is None or 0 < await client.pttl(key) <= 2 * limit.window_ms
+            assert state is None or 0 < await client.pttl(key) <= max(2 * limit.window_ms, LEASE_MS)
 
 
 async def held(client: aioredis.Redis, key: str, limit: Limit) -> State | None:
+    if limit.algorithm == LOG:
+        times = tuple(int(time) for time in await client.lrange(key, 0, -1))
+        return State(times[-1], len(times), 0, times) if times else None
+    if limit.algorithm == CONCURRENCY:
+        pairs: list[Any] = list(await client.zrange(key, 0, -1, withscores=True))
+        ends = tuple(int(end) for _, end in pairs)
+        return State(0, len(ends), 0, ends) if ends else None
     names = ("t", "x") if limit.algorithm == GCRA else ("i", "c", "p")
     values = list(await client.hmget(key, list(names)))
     if values[0] is None:
@@ -136,9 +143,13 @@ async def test_a_changed_algorithm_or_window_is_no_error(opened: Open, valkey: V
     """
     # the short window before the current one counts as well; and the minute must not end meanwhile
     await eventually(lambda: 4 < time.time() % 60 < 57, 8, "the minute is older than two short windows")
-    gateway = await opened(valkey.url, tiers(Policy(name="p", quota=2, window=60)))
-    assert [(await gateway.ask()).admitted for _ in range(3)] == [True, True, False]
-    for changed in (Policy(name="p", quota=2, window=60, algorithm="gcra"), Policy(name="p", quota=2, window=2)):
+    gateway = await opened(valkey.url, tiers(Policy(name="p", quota=60, window=60)))
+    assert [(await gateway.ask(cost)).admitted for cost in (59, 1, 1)] == [True, True, False]
+    for changed in (
+        Policy(name="p", quota=60, window=60, algorithm="gcra"),
+        Policy(name="p", quota=60, window=60, algorithm="log"),
+        Policy(name="p", quota=60, window=2),
+    ):
         gateway.limiter.configure(tiers(changed))
         found = [await gateway.ask() for _ in range(3)]
         assert not any(d.degraded for d in found)
@@ -166,7 +177,7 @@ async def test_old_fault_2b(opened: Open, valkey: ValkeyServer, client: aioredis
     gateway = await opened(valkey.url, tiers(Policy(name="t", quota=10, window=60)))
     for _ in range(2000):
         await gateway.ask()
-    key = limit_key("key:a", "t")
+    key = limit_key("key:a", "t", LOG)
     assert 0 < (await client.memory_usage(key) or 0) < 1024
     assert 0 < await client.pttl(key) <= 120_000
 
@@ -210,12 +221,13 @@ async def test_several_policies_and_peeks(opened: Open, valkey: ValkeyServer, cl
     results = [(await gateway.ask()).admitted for _ in range(8)]
     assert results == [True] * 5 + [False] * 3
     subject = gateway.limiter.subject(gateway.caller, "", time.monotonic())
-    before = [await client.hgetall(limit_key("key:a", name)) for name in "ab"]
-    assert before[0][b"c"] == b"5"
+    keys = [limit_key("key:a", name, LOG) for name in "ab"]
+    before = [await client.lrange(key, 0, -1) for key in keys]
+    assert [len(times) for times in before] == [5, 5]
     for _ in range(10):
         peeked = await gateway.limiter.peek(subject, 1)
         assert [r.passes for r in peeked.readings] == [True, False]
-    assert [await client.hgetall(limit_key("key:a", name)) for name in "ab"] == before
+    assert [await client.lrange(key, 0, -1) for key in keys] == before
 
 
 async def test_a_flushed_script_is_loaded_again(opened: Open, valkey: ValkeyServer, client: aioredis.Redis) -> None:

@@ -34,7 +34,7 @@ class LimitRow(AnswerModel):
     name: str
     quota: int
     window: int
-    algorithm: Literal["sliding", "gcra", "calendar"]
+    algorithm: Literal["sliding", "gcra", "calendar", "log", "concurrency"]
     mode: Mode
     estimate: int
     remaining: int

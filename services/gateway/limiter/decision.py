@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Final
 
-from services.core.limits import Limit, Reading, left, longest_wait_s, reset_s, retry_after_s
+from services.core.limits import CONCURRENCY, Limit, Reading, left, longest_wait_s, reset_s, retry_after_s
 from services.core.verdicts import Facts, Refusal
-from services.gateway.limiter.policies import ABUSE, PolicySet
+from services.gateway.limiter.leases import Lease
+from services.gateway.limiter.policies import ABUSE, PolicySet, Rule
 
 DEGRADED: Final = b"RateLimit-Degraded: ?1\r\n"
 RESET_FORMAT: Final = b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n"
@@ -23,7 +24,7 @@ BLOCKED_S: Final = 60  # a blocked caller is told to come back in a minute: by t
 
 class Decision:
     """`limits` are those that decided: the set's own, or a gateway's share of them. `us` is the store's clock then.
-    `remaining` units are left of each enforced policy.
+    `remaining` units are left of each enforced policy; `lease` is the request's place among those in flight.
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class Decision:
         "admitted",
         "cost",
         "degraded",
+        "lease",
         "limits",
         "readings",
         "remaining",
@@ -60,6 +62,7 @@ class Decision:
         self.cost = cost
         self.admitted = admitted
         self.degraded = degraded
+        self.lease: Lease | None = None
         self._lines: bytes | None = None
         self._wait_s = 0
         self._facts: Facts | None = None
@@ -110,7 +113,7 @@ class Decision:
     def _refuse(self, wait_s: int) -> Refusal:
         rule = next(self.set.rules[i] for i in self.set.enforced if not self.readings[i].passes)
         abuse = self.set.slug == ABUSE
-        said = "Too many attempts" if abuse else f"{rule.limit.quota} requests per {rule.window_s} s are used up"
+        said = "Too many attempts" if abuse else _used_up(rule)
         return Refusal(
             self.set.slug,
             "attempts" if abuse else "quota",
@@ -149,6 +152,12 @@ class Decision:
             "policies": policies,
         }
         return json.dumps(body, separators=(",", ":")).encode("ascii")
+
+
+def _used_up(rule: Rule) -> str:
+    if rule.limit.algorithm == CONCURRENCY:
+        return f"{rule.limit.quota} requests are in flight"
+    return f"{rule.limit.quota} requests per {rule.window_s} s are used up"
 
 
 def blocked(policy_set: PolicySet, us: int, cost: int) -> Decision:

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 from services.core.identity import network_identifier
 from services.core.verdicts import Refusal
 from services.gateway.limiter.decision import Decision, blocked
+from services.gateway.limiter.leases import Leases
 from services.gateway.limiter.local import Local, Peers, StoreClock
 from services.gateway.limiter.overrides import Overrides, Row
 from services.gateway.limiter.policies import (
@@ -72,6 +73,7 @@ class Limiter:
         self._store = StoreClock(int(wall() * 1e6), self._clock())
         self._clock_due = 0.0
         self._peers = Peers()
+        self._leases = Leases(batch, self._store.us)
         self._subjects: OrderedDict[tuple[str, PolicySet], Subject] = OrderedDict()
         self._overrides = Overrides()
         self._epoch = 0
@@ -158,19 +160,42 @@ class Limiter:
         if denied is not None:
             return self._count(denied)
         local = subject.local
+        lease = b"" if policy_set.leased < 0 else self._leases.name()
         carries = None if local is None or self._batch.open else local.carries(policy_set.limits, self._store.us(now))
-        data = subject.command(cost) if carries is None else subject.carrying(cost, carries)
-        if self._batch.submit(data, self._replied, (subject, cost, now, then, ticket, local)):
+        if carries is not None:
+            data = subject.carrying(cost, carries, lease)
+        else:
+            data = subject.leasing(cost, lease) if lease else subject.command(cost)
+        if self._batch.submit(data, self._replied, (subject, cost, now, then, ticket, local, lease)):
             subject.local = None
             return None
-        return self._count(self._alone(subject, cost, now))
+        return self._count(self._leased(subject, self._alone(subject, cost, now), lease, now))
 
     def _free(self, policy_set: PolicySet, cost: int, now: float) -> Decision:
         """All policies of the set are off."""
         return Decision(policy_set, (), [], self._store.us(now), cost, admitted=True)
 
-    def _replied(self, ticket: tuple[Subject, int, float, Then, Any, Local | None], reply: Any) -> None:
-        subject, cost, sent, then, mark, local = ticket
+    def _leased(self, subject: Subject, decision: Decision, lease: bytes, now: float) -> Decision:
+        """The decision with the request's place among those in flight, if that is limited."""
+        if lease and decision.admitted and decision.readings[subject.set.leased].passes:
+            decision.lease = self._leases.take(subject.lease_key, lease, now)
+        return decision
+
+    def release(self, decision: Decision) -> None:
+        """The request has ended."""
+        if decision.lease is not None:
+            self._leases.give_back(decision.lease)
+            decision.lease = None
+
+    def sweep(self) -> None:
+        """Once a second."""
+        if self._batch.open:
+            self._leases.distrust()
+        else:
+            self._leases.sweep(self._clock())
+
+    def _replied(self, ticket: tuple[Subject, int, float, Then, Any, Local | None, bytes], reply: Any) -> None:
+        subject, cost, sent, then, mark, local, lease = ticket
         now = self._clock()
         verdict = None if reply is LOST else read_reply(reply, len(subject.set.rules))
         if verdict is None:
@@ -187,6 +212,10 @@ class Limiter:
                 self._clock_due = now + CLOCK_EVERY_S
                 self._store.heard(verdict.us, (sent + now) / 2)
             subject.learn(decision, sent, now)
+        if lease:
+            self._leased(subject, decision, lease, now)
+            if verdict is None and decision.lease is None:
+                self._leases.void(subject.lease_key, lease)
         if self._observe is not None:
             self._observe(now - sent)
         then(mark, self._count(decision))
@@ -200,7 +229,8 @@ class Limiter:
             local = Local(subject.set, share, subject.seen, us)
             if spend:
                 subject.local = local
-        return local.decide(subject.set, share, cost, us, spend=spend)
+        in_flight = 0 if subject.set.leased < 0 else self._leases.held(subject.lease_key)
+        return local.decide(subject.set, share, cost, us, in_flight=in_flight, spend=spend)
 
     def _count(self, decision: Decision) -> Decision:
         policy_set, readings = decision.set, decision.readings

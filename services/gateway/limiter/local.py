@@ -11,11 +11,25 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from services.core.limits import GCRA, NOTHING, Carry, Limit, Reading, State, decide, read, restate, start_value
+from services.core.limits import (
+    CONCURRENCY,
+    GCRA,
+    LOG,
+    NOTHING,
+    Carry,
+    Limit,
+    Reading,
+    State,
+    decide,
+    read,
+    restate,
+    start_value,
+)
 from services.gateway.limiter.decision import Decision
 from services.gateway.limiter.policies import PolicySet, Share
 
 SAMPLES: Final = 32  # of the store's clock; their median does not care about slow replies
+FAR_MS: Final = 2**53  # a lease of ours ends with its request
 PEERS_KEPT_S: Final = 10.0  # a gateway that restarts must not raise everybody's share
 
 
@@ -68,8 +82,14 @@ class Local:
             for i, limit in enumerate(policy_set.limits):
                 self.states[i] = self.bases[i] = _start(limit, seen.readings[i], seen.us, us, share.divisors[i])
 
-    def decide(self, policy_set: PolicySet, share: Share, cost: int, us: int, *, spend: bool = True) -> Decision:
+    def decide(
+        self, policy_set: PolicySet, share: Share, cost: int, us: int, *, in_flight: int = 0, spend: bool = True
+    ) -> Decision:
+        """`in_flight`: what this gateway carries for the caller, if that is limited."""
         cost = min(cost, share.cost_max)
+        if policy_set.leased >= 0:
+            held = min(in_flight, share.limits[policy_set.leased].quota)
+            self.states[policy_set.leased] = State(0, held, 0, (FAR_MS,) * held)
         admitted, readings, states = decide(share.limits, self.states, cost, us, spend=spend)
         self.states = states
         if spend and admitted:
@@ -84,9 +104,11 @@ class Local:
 
     def _carry(self, i: int, limit: Limit, us: int) -> Carry:
         state, base = self.states[i], self.bases[i]
-        if state is None or self.spent[i] == 0:
+        if state is None or self.spent[i] == 0 or limit.algorithm == CONCURRENCY:  # leases are renewed instead
             return NOTHING
         reading, now = read(limit, state, 0, us)
+        if limit.algorithm == LOG:
+            return Carry(min(reading.used, self.spent[i]), reading.used)
         if limit.algorithm == GCRA:
             units = -(-reading.used // (limit.window_ms * 1000))
             return Carry(min(units, self.spent[i]), units)
@@ -98,8 +120,12 @@ class Local:
 
 def _start(limit: Limit, seen: Reading, seen_us: int, us: int, divisor: int) -> State | None:
     """The window at the switch: our part of what was used, brought up to now; None if nothing was."""
+    if limit.algorithm == CONCURRENCY:
+        return None
     reading, now = read(limit, restate(limit, seen, seen_us), 0, us)
     units = start_value(limit, reading, us, divisor)
     if units == 0:
         return None
+    if limit.algorithm == LOG:  # when they were spent is not known: they stay as long as they might
+        return State(us // 1000, units, 0, (us // 1000,) * units)
     return State(now.at, units * limit.window_ms * 1000 if limit.algorithm == GCRA else units, 0)

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from services.core.fields import Item, write_list
-from services.core.limits import ALGORITHMS, Limit, share
+from services.core.fields import Bare, Item, write_list
+from services.core.limits import CONCURRENCY, Limit, kept_as, share
 from services.schema.tiers import Policy, Tier, TiersDocument
 
 QUOTA: Final = "quota-exceeded"
@@ -20,6 +20,7 @@ ABUSE: Final = "abnormal-usage-detected"
 GUARDS: Final = frozenset({"login-ip", "credential-ip"})  # against guessing: refused as abuse, not as a used-up quota
 MINUTE_S: Final = 60
 BURST_S: Final = 1
+LEASED_MS: Final = 1000  # the wait told by a limit on what is in flight: nobody knows a better one
 SETS_MAX: Final = 20_000  # of overrides: twice the rows there may be
 
 # a decision about one policy, in the order of its counts
@@ -69,8 +70,8 @@ class Share:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolicySet:
-    """The limits of one request. `enforced`, `shadows` are indexes into `rules`; no cost above `cost_max` is spent: no
-    quota could ever admit it.
+    """The limits of one request. `enforced`, `shadows` are indexes into `rules`, `leased` is that of the limit on what
+    is in flight, -1 without one; no cost above `cost_max` is spent: no quota could ever admit it.
     """
 
     tier: str
@@ -81,6 +82,7 @@ class PolicySet:
     shadows: tuple[int, ...]
     cost_max: int
     blocked: bool
+    leased: int
     lines_format: bytes
     shares: dict[int, Share] = field(default_factory=dict)
 
@@ -90,7 +92,7 @@ class PolicySet:
         if found is None:
             limits = tuple(_alone(rule, gateways) for rule in self.rules)
             divisors = tuple(2 if rule.on_store_failure == "closed" else gateways for rule in self.rules)
-            cost_max = max(1, min((limit.quota for limit in limits if limit.enforced), default=self.cost_max))
+            cost_max = _smallest(limit for limit in limits if limit.enforced) or self.cost_max
             found = self.shares[gateways] = Share(limits, divisors, min(self.cost_max, cost_max))
         return found
 
@@ -103,13 +105,24 @@ def _alone(rule: Rule, gateways: int) -> Limit:
     return Limit(limit.algorithm, quota, limit.window_ms, limit.enforced)
 
 
+def _smallest(limits: Iterable[Limit]) -> int:
+    """The smallest quota that units are spent on; 0: there is none."""
+    return min((max(1, limit.quota) for limit in limits if limit.algorithm != CONCURRENCY), default=0)
+
+
+def _told(rule: Rule) -> dict[str, Bare]:
+    if rule.limit.algorithm == CONCURRENCY:
+        return {"q": rule.limit.quota, "qu": "concurrent-requests"}
+    return {"q": rule.limit.quota, "w": rule.window_s}
+
+
 def make_set(tier: str, rules: Iterable[Rule], slug: str = QUOTA) -> PolicySet:
     rules = tuple(rules)
     enforced = tuple(i for i, rule in enumerate(rules) if rule.limit.enforced)
     shown = [rules[i] for i in enforced]
     lines_format = b""
     if shown:
-        policies = write_list(Item(r.name, {"q": r.limit.quota, "w": r.window_s}) for r in shown)
+        policies = write_list(Item(r.name, _told(r)) for r in shown)
         told = ", ".join(f'"{r.name}";r=%d;t=%d' for r in shown)
         lines_format = f"RateLimit-Policy: {policies}\r\nRateLimit: {told}\r\n".encode()
     return PolicySet(
@@ -119,8 +132,9 @@ def make_set(tier: str, rules: Iterable[Rule], slug: str = QUOTA) -> PolicySet:
         tuple(rule.limit for rule in rules),
         enforced,
         tuple(i for i, rule in enumerate(rules) if not rule.limit.enforced),
-        max(1, min((rule.limit.quota for rule in rules), default=1)),
+        _smallest(rule.limit for rule in rules) or 1,
         any(rules[i].limit.quota == 0 for i in enforced),
+        next((i for i, rule in enumerate(rules) if rule.limit.algorithm == CONCURRENCY), -1),
         lines_format,
     )
 
@@ -173,12 +187,20 @@ class Sets:
         return make_set(base.tier, [*rules, *(rule for rule in base.rules if rule.window_s not in replaced)])
 
     def _own(self, tier: str, name: str, quota: int, window_s: int, override: Override) -> Rule:
-        algorithm = "gcra" if window_s == BURST_S else "sliding"
+        algorithm = kept_as("gcra" if window_s == BURST_S else "sliding", quota)
         limit = Limit(algorithm, quota, window_s * 1000, override.enforced and self._enabled)
         return Rule(name, window_s, "local", limit, self._counts.of(tier, name))
 
     def _tier(self, tier: Tier) -> PolicySet:
-        return make_set(tier.name, [self._rule(tier.name, p) for p in tier.policies if p.mode != "off"])
+        rules = [self._rule(tier.name, p) for p in tier.policies if p.mode != "off"]
+        return make_set(
+            tier.name, rules if tier.concurrency is None else [*rules, self._leases(tier, tier.concurrency)]
+        )
+
+    def _leases(self, tier: Tier, quota: int) -> Rule:
+        name = f"{tier.name}-concurrency"
+        limit = Limit(CONCURRENCY, quota, LEASED_MS, self._enabled)
+        return Rule(name, 0, "local", limit, self._counts.of(tier.name, name))
 
     def _guard(self, label: str, policy: Policy) -> PolicySet:
         rules = [] if policy.mode == "off" else [self._rule(label, policy)]
@@ -186,19 +208,5 @@ class Sets:
 
     def _rule(self, label: str, policy: Policy) -> Rule:
         enforced = policy.mode == "enforce" and self._enabled
-        limit = Limit(policy.algorithm, policy.quota, policy.window * 1000, enforced)
+        limit = Limit(kept_as(policy.algorithm, policy.quota), policy.quota, policy.window * 1000, enforced)
         return Rule(policy.name, policy.window, policy.on_store_failure, limit, self._counts.of(label, policy.name))
-
-
-def unenforceable(document: TiersDocument) -> list[str]:
-    """Why this version cannot enforce the document: better refused than half obeyed. Empty: it can."""
-    spec = document.spec
-    routes = [rule.policy for rule in spec.routes if rule.policy is not None]
-    policies = [*(policy for tier in spec.tiers for policy in tier.policies), *routes, spec.credential_failures]
-    faults = [
-        f"policy {policy.name!r}: algorithm {policy.algorithm} is not enforced by this version"
-        for policy in policies
-        if policy.algorithm not in ALGORITHMS
-    ]
-    leased = [tier.name for tier in spec.tiers if tier.concurrency is not None]
-    return faults + [f"tier {name!r}: concurrency is not enforced by this version" for name in leased]

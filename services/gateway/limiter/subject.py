@@ -9,12 +9,16 @@ and empties it.
 
 from __future__ import annotations
 
-from services.core.limits import Carry, read, restate, wait_ms
+from typing import Final
+
+from services.core.limits import CONCURRENCY, Carry, read, restate, wait_ms
 from services.gateway.limiter.decision import Decision
 from services.gateway.limiter.local import Local
 from services.gateway.limiter.policies import PolicySet
-from services.runtime.limit_script import PEEK, SPEND, limit_key, script_call
+from services.runtime.limit_script import NO_LEASE, PEEK, SPEND, limit_key, script_call
 from services.runtime.resp import command
+
+LEASE_BLANK: Final = "lease-of-this-request---"  # as long as every lease's name
 
 
 class Subject:
@@ -52,10 +56,15 @@ class Subject:
         self.until = 0.0
         self.until_cost = 0.0
         self.cost_denied = 0
-        self._keys = tuple(limit_key(identifier, rule.name) for rule in policy_set.rules)
+        self._keys = tuple(limit_key(identifier, rule.name, rule.limit.algorithm) for rule in policy_set.rules)
         self._commands: dict[int, bytes] = {}
         self._kept: Decision | None = None
         self._kept_until = 0.0
+
+    @property
+    def lease_key(self) -> str:
+        """Where Redis keeps what the caller has in flight."""
+        return self._keys[self.set.leased]
 
     def command(self, cost: int) -> bytes:
         """EVALSHA of the limiter's script, built once per cost: window and clock are the server's."""
@@ -64,15 +73,21 @@ class Subject:
             data = self._commands[cost] = self._call(SPEND, cost)
         return data
 
-    def carrying(self, cost: int, carries: list[Carry]) -> bytes:
+    def leasing(self, cost: int, lease: bytes) -> bytes:
+        """The command of a caller whose requests in flight are counted: the lease's name is its own."""
+        return self.command(cost).replace(LEASE_BLANK.encode(), lease, 1)
+
+    def carrying(self, cost: int, carries: list[Carry], lease: bytes) -> bytes:
         """The first command after Redis was away."""
-        return self._call(SPEND, cost, carries)
+        data = self._call(SPEND, cost, carries)
+        return data.replace(LEASE_BLANK.encode(), lease, 1) if lease else data
 
     def peek(self, cost: int) -> bytes:
         return self._call(PEEK, cost)
 
     def _call(self, mode: str, cost: int, carries: list[Carry] | None = None) -> bytes:
-        return command("EVALSHA", *script_call(mode, cost, self._keys, self.set.limits, carries))
+        lease = LEASE_BLANK if self.set.leased >= 0 and mode == SPEND else NO_LEASE
+        return command("EVALSHA", *script_call(mode, cost, self._keys, self.set.limits, carries, lease=lease))
 
     def learn(self, decision: Decision, sent: float, now: float) -> None:
         """A reply to a command of `sent`: the store decided no earlier, so `until` is never behind the true moment."""
@@ -85,10 +100,13 @@ class Subject:
             self.until_cost = 0.0  # its counters were cleared meanwhile
 
     def _waits(self, decision: Decision, sent: float, units: int) -> float:
-        """The moment before which `units` do not pass."""
+        """The moment before which `units` do not pass; 0.0 if only what is in flight stands in the way: that may end
+        at any time.
+        """
         limits, readings, us = decision.limits, decision.readings, decision.us
-        short = [i for i, left in zip(self.set.enforced, decision.remaining, strict=True) if left < units]
-        return max(_moment(sent, wait_ms(limits[i], readings[i], us, units)) for i in short)
+        found = zip(self.set.enforced, decision.remaining, strict=True)
+        short = [i for i, left in found if left < units and limits[i].algorithm != CONCURRENCY]
+        return max((_moment(sent, wait_ms(limits[i], readings[i], us, units)) for i in short), default=0.0)
 
     def denies(self, cost: int, now: float) -> bool:
         return now < self.until or (now < self.until_cost and cost >= self.cost_denied)

@@ -24,7 +24,7 @@ STATE_HEADER: Final = b"X-Gateway-RateLimit: "
 
 
 class LimitStage:
-    """The stage (`__call__`) and its hook (`on_head`). `x.limit` is the Decision, None on exempt routes."""
+    """The stage (`__call__`) and its hooks (`on_head`, `on_finish`). `x.limit` is the Decision, None on exempt routes."""
 
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
@@ -47,6 +47,12 @@ class LimitStage:
         if decision is not None and (lines := decision.lines()):
             x.extra.append(lines)
 
+    def on_finish(self, x: Exchange) -> None:
+        """Its place among those in flight is free again."""
+        decision: Decision | None = x.limit
+        if decision is not None and decision.lease is not None:
+            self._limiter.release(decision)
+
     def _tier(self, x: Exchange) -> Outcome:
         if x.cost == 0:
             return None
@@ -57,8 +63,10 @@ class LimitStage:
 
     def _decided(self, mark: tuple[Exchange, int], decision: Decision) -> None:
         x, ticket = mark
-        if x.ticket == ticket:
+        if x.ticket == ticket and x.state == PARKED_STATE:
             resume(x, ticket, self._outcome(x, decision))
+        else:
+            self._limiter.release(decision)
 
     def _outcome(self, x: Exchange, decision: Decision) -> Outcome:
         x.limit = decision

@@ -5,7 +5,10 @@ from hypothesis import strategies as st
 
 from services.core.limits import (
     CALENDAR,
+    CONCURRENCY,
     GCRA,
+    LEASE_MS,
+    LOG,
     NOTHING,
     SLIDING,
     Carry,
@@ -13,6 +16,7 @@ from services.core.limits import (
     Reading,
     State,
     decide,
+    kept_as,
     left,
     longest_wait_s,
     read,
@@ -35,7 +39,8 @@ def limits_of(algorithm: str, *, enforced: bool = True):
     )
 
 
-any_limit = st.sampled_from([SLIDING, GCRA, CALENDAR]).flatmap(limits_of)
+any_limit = st.sampled_from([SLIDING, GCRA, CALENDAR, LOG]).flatmap(limits_of)
+counted = st.sampled_from([SLIDING, GCRA, CALENDAR]).flatmap(limits_of)
 steps = st.lists(st.tuples(st.integers(0, 2_500_000), st.integers(1, 6)), min_size=1, max_size=40)
 
 
@@ -101,9 +106,10 @@ def test_calendar_forgets_at_midnight() -> None:
 
 @given(any_limit, steps)
 def test_admitted_at_the_wait_and_not_a_millisecond_before(limit: Limit, moves) -> None:
-    """wait_ms is exact for every cost (invariant 13)."""
+    """wait_ms is exact for every cost (invariant 13); of a log for the refused one, and for one more than are left."""
     for us, cost, _, reading, state in run(limit, moves):
-        for units in {1, cost, limit.quota}:
+        more = min(left(limit, reading, us) + 1, limit.quota)
+        for units in {1, cost, limit.quota} if limit.algorithm != LOG else {more} if reading.passes else {more, cost}:
             wait = wait_ms(limit, reading, us, units)
             assert wait is not None
             now = us if wait == 0 else us - us % 1000 + wait * 1000 if limit.algorithm != GCRA else us + wait * 1000
@@ -211,7 +217,7 @@ def test_retry_after_covers_every_refusing_policy(limits: list[Limit], moves, dr
                 assert bare * 1000 >= (wait_ms(limit, reading, us, cost) or 0)
 
 
-@given(any_limit, steps, st.integers(0, 20_000_000))
+@given(counted, steps, st.integers(0, 20_000_000))
 def test_restate_knows_the_state_behind_a_reading(limit: Limit, moves, later: int) -> None:
     """From a reading alone the limit is known at any later time."""
     for us, cost, _, reading, state in run(limit, moves):
@@ -221,6 +227,61 @@ def test_restate_knows_the_state_behind_a_reading(limit: Limit, moves, later: in
                 read(limit, state, cost, us + later),
             )
             assert mine[0] == truth[0]
+
+
+@given(limits_of(LOG), steps)
+def test_a_log_holds_its_quota_in_any_window(limit: Limit, moves) -> None:
+    """Not only in aligned ones (invariant 12)."""
+    units: list[int] = []
+    for us, cost, admitted, _, _ in run(limit, moves):
+        units += [us // 1000] * (cost if admitted else 0)
+        assert sum(time > us // 1000 - limit.window_ms for time in units) <= limit.quota
+
+
+@given(limits_of(LOG), steps, st.integers(0, 6_000_000))
+def test_a_restated_log_frees_nothing_early(limit: Limit, moves, later: int) -> None:
+    """Of most units a reading does not tell the time: they count as long as they might; the oldest leaves on time."""
+    for us, cost, _, reading, state in run(limit, moves):
+        if state is None or (not reading.passes and later >= reading.lag * 1000):
+            continue
+        mine, truth = (read(limit, s, 1, us + later)[0] for s in (restate(limit, reading, us), state))
+        assert mine.used >= truth.used
+        if later < reading.before * 1000 and not reading.passes:
+            assert mine.used == truth.used
+        assert cost <= limit.quota
+
+
+def test_small_sliding_limits_are_logs() -> None:
+    """Up to 50 units the estimate would be felt; a blocked caller has no log."""
+    assert [kept_as(SLIDING, quota) for quota in (0, 1, 50, 51)] == [SLIDING, LOG, LOG, SLIDING]
+    assert kept_as(GCRA, 1) == GCRA
+
+
+def test_a_log_learns_of_an_outage() -> None:
+    """own joins units that are known, full starts a log that is empty or was lost."""
+    limit, carry, now = Limit(LOG, 10, 60_000), Carry(own=3, full=5), T0 // 1000
+    live, ended = State(now - 5, 1, 0, (now - 5,)), State(now - 60_000, 1, 0, (now - 60_000,))
+    assert decide([limit], [live], 10, T0, carries=[carry]).states == [State(now, 4, 0, (now - 5, now, now, now))]
+    for lost in (None, ended):
+        assert decide([limit], [lost], 10, T0, carries=[carry]).states == [State(now, 5, 0, (now,) * 5)]
+        assert decide([limit], [lost], 11, T0, carries=[Carry(3, 0)]).states == [lost]
+
+
+def test_leases_are_in_flight_until_they_end() -> None:
+    """One per request whatever it costs; a wait is not known; nothing is carried over; nobody's end is freed early."""
+    limit, ends = Limit(CONCURRENCY, 2, 1000), T0 // 1000 + LEASE_MS
+    states: list[State | None] = [None]
+    for used in (1, 2):
+        admitted, (reading,), states = decide([limit], states, 7, T0)
+        assert (admitted, reading.used, wait_ms(limit, reading, T0, 1)) == (True, used, 0 if used == 1 else None)
+    refused = decide([limit], states, 1, T0, carries=[Carry(1, 1)])
+    assert not refused.admitted
+    assert refused.states == states == [State(0, 2, 0, (ends, ends))]
+    assert longest_wait_s([limit], refused.readings, T0, 1) == reset_s(limit, refused.readings[0], T0, 0) == 1
+    assert left(limit, refused.readings[0], T0) == 0
+    assert read(limit, restate(limit, refused.readings[0], T0), 1, T0)[0] == refused.readings[0]
+    assert not read(limit, states[0], 1, (ends - 1) * 1000)[0].passes
+    assert read(limit, states[0], 1, ends * 1000)[0].used == 0
 
 
 def test_restate_keeps_a_later_window() -> None:

@@ -20,7 +20,7 @@ def test_the_path():
         measure=hooks("on_finish"),
         authenticate="authenticate",
         own="own",
-        limit=hooks("on_head"),
+        limit=hooks("on_head", "on_finish"),
         forward=hooks("on_finish", "on_answer", "on_failure"),
         answer="answer",
     )
@@ -28,7 +28,7 @@ def test_the_path():
     by_name = {"measure": parts.measure, "limit": parts.limit, "forward": parts.forward, "bound": bound}
     assert [by_name.get(name, name) for name in pipeline.NAMES] == list(path.stages)
     assert path.stages[parts.forward.at] is parts.forward
-    assert path.on_finish == ("on_finish", "on_finish")
+    assert path.on_finish == ("on_finish",) * 3
     assert path.on_head == ("on_head", "answer")
     assert path.always == ("trace", parts.measure)
 

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from services.core.limits import GCRA, SLIDING, Carry, Limit, Reading
+from services.core.limits import GCRA, LOG, SLIDING, Carry, Limit, Reading
 from services.runtime.limit_script import SCRIPT, SHA, Verdict, limit_key, policy_args, read_reply, script_call
 
 MINUTE, BURST = Limit(SLIDING, 100, 60_000), Limit(GCRA, 10, 1000, enforced=False)
@@ -20,13 +20,14 @@ def test_script_is_named_by_its_bytes() -> None:
 def test_keys_share_a_slot() -> None:
     """The hash tag is the identifier."""
     assert limit_key("key:0123456789", "free") == "rl:{key:0123456789}:free"
+    assert limit_key("key:0123456789", "free", LOG) == "rl:{key:0123456789}:free:l"
 
 
 def test_arguments() -> None:
     """Six per limit, own and full only after an outage."""
     assert policy_args(BURST) == ("gcra", "shadow", "10", "1000", "0", "0")
     assert script_call("spend", 2, ["a", "b"], [MINUTE, BURST], [Carry(1, 2), Carry(0, 0)]) == (
-        *(SHA, "2", "a", "b", "spend", "2"),
+        *(SHA, "2", "a", "b", "spend", "2", "-"),
         *("sliding", "enforce", "100", "60000", "1", "2"),
         *("gcra", "shadow", "10", "1000", "0", "0"),
     )

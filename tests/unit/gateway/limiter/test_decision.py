@@ -54,7 +54,7 @@ def test_refusal_names_the_policies() -> None:
 def test_guards_refuse_as_abuse() -> None:
     """Another slug, and no hint at a quota."""
     guard = SETS.routes["login-ip"]
-    refusal = Decision(guard, guard.limits, [Reading(REFUSES, 20, 0, 0)], US, 1, admitted=False).refusal(0.9)
+    refusal = Decision(guard, guard.limits, [Reading(REFUSES, 20, 62_500, 62_500)], US, 1, admitted=False).refusal(0.9)
     assert (refusal.slug, refusal.reason) == ("abnormal-usage-detected", "attempts")
     assert refusal.detail == f"Too many attempts; retry in {refusal.retry_after_s} s."
     assert refusal.retry_after_s == 63 + int(0.9 * 5)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from services.core.fields import Item, parse_list
 from services.core.limits import Limit
-from services.gateway.limiter.policies import ABUSE, QUOTA, Counts, Override, Sets, make_set, unenforceable
+from services.gateway.limiter.policies import ABUSE, QUOTA, Counts, Override, Sets, make_set
 from services.schema.tiers import BUILT_IN, Policy, Tier, TiersSpec, document
 
 INF = float("inf")
@@ -89,13 +89,22 @@ def test_counts_are_kept_over_documents() -> None:
     assert ("free", "free", "admit", 2) in list(counts.rows())
 
 
-def test_what_this_version_does_not_enforce() -> None:
-    """A document with log or concurrency is refused rather than half obeyed."""
-    log = Policy(name="free", quota=10, window=60, algorithm="log")
-    tier = Tier(name="free", criticality="critical", concurrency=3, policies=(log,))
-    spec = TiersSpec(tiers=(tier,), anonymous_tier="free")
-    assert unenforceable(BUILT_IN) == []
-    assert unenforceable(document(1, spec)) == [
-        "policy 'free': algorithm log is not enforced by this version",
-        "tier 'free': concurrency is not enforced by this version",
-    ]
+def test_small_limits_and_leases() -> None:
+    """A sliding limit of at most 50 is kept as a log; what is in flight is a limit of its own, told as such, and no
+    cost is measured against it; with the limiter off it is a shadow as all others.
+    """
+    few = Policy(name="free", quota=10, window=60)
+    tier = Tier(name="free", criticality="critical", concurrency=3, policies=(few,))
+    spec = TiersSpec(tiers=(tier,), anonymous_tier="free", routes=())
+    free = Sets(document(1, spec), Counts()).default
+    assert free.limits == (Limit("log", 10, 60_000), Limit("concurrency", 3, 1000))
+    assert (free.leased, free.cost_max) == (1, 10)
+    assert free.share(2).cost_max == 5
+    policy, value = (free.lines_format % (9, 6, 2, 1)).decode().splitlines()
+    assert policy == 'RateLimit-Policy: "free";q=10;w=60, "free-concurrency";q=3;qu="concurrent-requests"'
+    assert value == 'RateLimit: "free";r=9;t=6, "free-concurrency";r=2;t=1'
+    dark = Sets(document(1, spec), Counts(), enabled=False).default
+    assert (dark.enforced, dark.shadows, dark.leased) == ((), (0, 1), 1)
+    override = Override("key:a", 100, 20, ENFORCED, INF)
+    names = [rule.name for rule in Sets(document(1, spec), Counts()).overridden(free, override).rules]
+    assert names == ["override", "override-burst", "free-concurrency"]

@@ -92,7 +92,7 @@ def test_old_fault_7a(resumed: list[Any]) -> None:
     outs = [out for _, _, out in resumed]
     assert outs[:20] == [None] * 20
     assert outs[20].slug == "abnormal-usage-detected"
-    assert all(key.endswith(":login-ip") for key in gateway.store.keys)
+    assert all(key.endswith(":login-ip:l") for key in gateway.store.counters.keys)
 
 
 def test_a_route_policy_before_the_tiers(resumed: list[Any]) -> None:
@@ -114,7 +114,7 @@ def test_a_route_policy_before_the_tiers(resumed: list[Any]) -> None:
     assert b'"t";r=8' in x.extra[1]
     gone = request(1, Policy(name="gone", quota=1, window=60), caller=Caller("key:a", "t"))
     assert stage(gone) is PARKED
-    assert b":t\r\n" in gateway.batch.sent[-1]
+    assert b":t:l\r\n" in gateway.batch.sent[-1]
 
 
 def test_me_carries_its_state(resumed: list[Any]) -> None:
@@ -146,3 +146,26 @@ async def test_explain_says_what_the_next_request_meets() -> None:
     assert (row["estimate"], row["remaining"], row["verdict"], row["retryAfter"]) == (100, 0, "reject", 61)
     exempt = await explain(gateway.limiter, Asked(caller, "192.0.2.1", 0), 0.0)
     assert (exempt["admitted"], exempt["policies"]) == (True, [])
+
+
+def test_its_place_in_flight_ends_with_the_request(resumed: list[Any]) -> None:
+    """However it ends: answered, or gone while its reply was on the way."""
+    tier = Tier(name="t", criticality="critical", concurrency=1, policies=(Policy(name="t", quota=1000, window=60),))
+    spec = TiersSpec(tiers=(tier,), anonymous_tier="t", default_tier="t", routes=())
+    gateway = Gateway(Store(), document(1, spec))
+    stage = staged(gateway)
+    x, gone, refused, free = (request(1, caller=Caller("key:a", "t")) for _ in range(4))
+    assert stage(gone) is PARKED
+    gone.state = DONE
+    stage.on_finish(gone)
+    gateway.batch.flush()
+    assert resumed == []
+    for asked in (x, refused):
+        assert stage(asked) is PARKED
+        gateway.batch.flush()
+    assert [out is None for _, _, out in resumed] == [True, False]
+    stage.on_finish(refused)
+    stage.on_finish(x)
+    assert stage(free) is PARKED
+    gateway.batch.flush()
+    assert resumed[-1] == (free, free.ticket, None)
