@@ -141,6 +141,24 @@ async def test_exact_counters_are_one_to_n(opened: Open, valkey: ValkeyServer) -
     assert sorted(d.readings[0].used for d in fleet.decisions if d.admitted) == list(range(1, quota + 1))
 
 
+async def test_lease_mode(opened: Open, valkey: ValkeyServer) -> None:
+    """Units from memory: no more than the limit in an aligned window, refused early by at most a twentieth of it."""
+    quota = 4000
+    fleet = await opened(valkey.url, tiers(quota), PATIENT_MS, lease_min_quota=1000)
+    await fleet.run("key:lease", 150)
+    print(f"lease mode: {fleet.admitted} admitted of {quota} by {len(fleet.decisions)} requests")
+    assert not any(decision.degraded for decision in fleet.decisions)
+    assert quota - quota // 20 <= fleet.admitted <= quota
+
+
+async def test_shadow_and_kill_switch(opened: Open, valkey: ValkeyServer) -> None:
+    """LIMITER_ENABLED=false: everything is counted, nobody is refused, nothing is told."""
+    fleet = await opened(valkey.url, tiers(60), PATIENT_MS, enabled=False)
+    await fleet.run("key:shadow", 5)
+    assert all(decision.admitted and decision.lines() == b"" for decision in fleet.decisions)
+    assert sum(gateway.limiter.shadow_denied for gateway in fleet.gateways) == GATEWAYS * CLIENTS * 5 - 60
+
+
 async def _killed(server: ValkeyServer, fleet: Fleet) -> None:
     server.kill()
     await eventually(lambda: not fleet.there, 2, "the loss is noticed")
