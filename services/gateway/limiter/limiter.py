@@ -94,7 +94,7 @@ class Limiter:
     @property
     def degraded(self) -> bool:
         """Limits are enforced from local state."""
-        return self._batch.open
+        return self._batch.degraded
 
     def configure(self, document: TiersDocument) -> None:
         """A new document: built aside, swapped at once; commands and deny entries of the old one end with it."""
@@ -315,7 +315,7 @@ class Limiter:
         denied = subject.denied(1, now, degraded=self._batch.open)
         if denied is not None:
             return self.refusal(denied)
-        if self._batch.open and subject.local is not None:
+        if self._batch.degraded and subject.local is not None:
             decision = self._alone(subject, 1, now, spend=False)
             return None if decision.admitted else self.refusal(decision)
         return None

@@ -54,6 +54,10 @@ class FakeBatch:
     def open(self) -> bool:
         return self.store.away
 
+    @property
+    def degraded(self) -> bool:
+        return self.open
+
     def submit(self, data: bytes, sink: Sink, ticket: Any) -> bool:
         if self.open:
             return False
