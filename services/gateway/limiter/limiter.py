@@ -168,9 +168,10 @@ class Limiter:
             sliced = self._sliced(subject, subject.slice, cost, now)
             if sliced is not None:
                 return self._count(sliced)
-        denied = subject.denied(cost, now, degraded=self._batch.open)
-        if denied is not None:
-            return self._count(denied)
+        if now < subject.until or now < subject.until_cost:
+            denied = subject.denied(cost, now, degraded=self._batch.open)
+            if denied is not None:
+                return self._count(denied)
         local = subject.local
         lease = b"" if policy_set.leased < 0 else self._leases.name()
         carries = None if local is None or self._batch.open else local.carries(policy_set.limits, self._store.us(now))
