@@ -143,7 +143,8 @@ def rows(policies: Sequence[Applied], verdict: Verdict) -> list[dict[str, Any]]:
             reading = next(readings)
             remaining = left(limit, reading, verdict.us)
             wait = wait_ms(limit, reading, verdict.us, 1)
-            retry = None if wait is None else -(-wait // 1000)
+            never = 1 if limit.algorithm == CONCURRENCY else None  # what is in flight may end at any time
+            retry = never if wait is None else -(-wait // 1000)
             row |= {"estimate": limit.quota - remaining, "remaining": remaining, "retryAfter": retry}
         found.append(row)
     return found

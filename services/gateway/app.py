@@ -134,6 +134,7 @@ class Gateway:
             self._batch,
             document,
             enabled=settings.limiter_enabled,
+            lease_min_quota=settings.limiter_lease_min_quota,
             gateways=self._live_gateways,
             observe=self.series.limit_seconds.observe,
             clock=time.monotonic,

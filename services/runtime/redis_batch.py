@@ -13,6 +13,10 @@ commands are out of step closes the connection, before somebody gets another one
 reply, bytes that are no RESP, a push nobody asked for, arrays nested deeper than any of ours, another answer to PING
 than PONG, a reply its sink cannot read, a reply to nothing, a late reply that never comes.
 
+A server that answers MOVED or ASK is part of a cluster: from then on there is a connection, a queue and a breaker per
+node, each command goes to the node of its slot, and one that was redirected goes once more. A node that was not known
+takes commands once it has answered its first probes; until then its callers decide locally.
+
 Long for one file, on purpose: queue, timeouts, breaker and the connection's life change the same few fields, and an
 order between them that is wrong hands somebody another one's reply.
 """
@@ -30,7 +34,8 @@ import hiredis
 
 from services.runtime.log import get_log
 from services.runtime.redis_breaker import RedisBreaker, probe_after_s
-from services.runtime.resp import command, target
+from services.runtime.redis_cluster import NODES_MAX, Address, Redirect, SlotMap, ranges_of, redirect_of
+from services.runtime.resp import Target, command, target
 from services.runtime.tasks import spawn
 
 QUEUE_MAX: Final = 10_000
@@ -61,6 +66,9 @@ Sink = Callable[[Any, Any], None]  # ticket, reply or LOST
 
 
 PING: Final = command("PING")
+ASKING: Final = command("ASKING")
+CLUSTER_SLOTS: Final = command("CLUSTER", "SLOTS")
+REFRESH_S: Final = 1.0  # the slot map is read at most so often
 PONGS: Final = frozenset({b"PONG", "PONG"})
 
 
@@ -123,8 +131,14 @@ class RedisBatch:
         scripts: Sequence[bytes] = (),
         on_state: Callable[[bool], None] | None = None,
         draw: Callable[[], float] = random.random,
+        _of: RedisBatch | None = None,
+        _at: Target | None = None,
     ) -> None:
-        self._target = target(url)
+        self._first = _of or self  # of a cluster: the one that others call
+        self._cluster: SlotMap[RedisBatch] | None = None
+        self._refresh_due = 0.0
+        self._url, self._scripts = url, scripts
+        self._target = _at or target(url)
         self._timeout_s = timeout_ms / 1000
         self._load = tuple(command("SCRIPT", "LOAD", script) for script in scripts)
         self._on_state = on_state
@@ -152,7 +166,16 @@ class RedisBatch:
 
     @property
     def open(self) -> bool:
-        """The breaker: True while Redis counts as away."""
+        """The breaker: True while Redis counts as away; of a cluster, while all its nodes do."""
+        if self._cluster is not None:
+            return self._breaker.open and all(node._breaker.open for node in self._cluster.nodes.values())  # one of us
+        return self._breaker.open
+
+    @property
+    def degraded(self) -> bool:
+        """Some decisions are local."""
+        if self._cluster is not None:
+            return any(node._breaker.open for node in self._cluster.nodes.values())  # one of us
         return self._breaker.open
 
     @property
@@ -161,12 +184,15 @@ class RedisBatch:
 
     async def start(self, within_s: float = CONNECT_S) -> bool:
         """Connects and probes; True if Redis is there. It goes on trying by itself if not."""
-        self._reconnect(0.0)
-        self._arm(SILENCE_S)
+        self._begin()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._ready.wait()
         return not self.open
+
+    def _begin(self) -> None:
+        self._reconnect(0.0)
+        self._arm(SILENCE_S)
 
     def close(self) -> None:
         self._closed = True
@@ -176,11 +202,17 @@ class RedisBatch:
             self._timer.cancel()
         if self.connection is not None:
             self.drop(self.connection, "closed by us")
+        for node in self._cluster.nodes.values() if self._cluster is not None else ():
+            node.close()
 
     def submit(self, data: bytes, sink: Sink, ticket: Any) -> bool:
         """Sends `data` with this tick's others; `sink(ticket, reply)` follows, never within this call. False: decide
         now, nothing is queued.
         """
+        if self._cluster is not None:
+            node = self._cluster.node(data)
+            if node is not None:
+                return node.submit(data, sink, ticket)
         if self._breaker.open or self.paused or len(self._waiting) + len(self._late) >= QUEUE_MAX:
             return False
         self._queue(_Entry(data, sink, ticket, self._loop.time(), again=True))
@@ -191,6 +223,8 @@ class RedisBatch:
         self._fail()
         if self.connection is not None:
             self.drop(self.connection, "a reply of another shape")
+        for node in self._cluster.nodes.values() if self._cluster is not None else ():
+            node.distrust()  # whose reply it was is not known any more
 
     # --- out
 
@@ -240,11 +274,75 @@ class RedisBatch:
                 self._send_scripts()
             self._resend(entry)
             return
+        redirect = redirect_of(error)
+        if redirect is not None:
+            self._first.follow(self, entry, redirect)
+            return
         log.warning("redis refused a command", error=error[:200])
         _deliver(entry, LOST)
         self._fail()
         if error.startswith(STORE_ERRORS) and self.connection is not None:
             self.drop(self.connection, error)
+
+    def follow(self, said_by: RedisBatch, entry: _Entry, redirect: Redirect) -> None:
+        """A redirect is no failure. Once more to the right node, if that is there."""
+        if self._cluster is None:
+            log.warning("redis is a cluster", target=self._target.host or self._target.path)
+            self._cluster = SlotMap()
+        host, port = redirect.address
+        node = self._node((host or said_by._target.host, port))  # one of us
+        if node is None:
+            _deliver(entry, LOST)
+            return
+        if not redirect.asking:
+            self._cluster.give(redirect.slot, redirect.slot, node)
+        now = self._loop.time()
+        if now >= self._refresh_due:
+            self._refresh_due = now + REFRESH_S
+            said_by._queue(_Entry(CLUSTER_SLOTS, self._learn, said_by, now, again=False))  # one of us
+        node.forward(entry, asking=redirect.asking)
+
+    def forward(self, entry: _Entry, *, asking: bool) -> None:
+        """A command that another node has redirected here."""
+        if not entry.again or self._breaker.open or self.paused:
+            _deliver(entry, LOST)
+            return
+        if asking:
+            self._queue(_Entry(ASKING, _ignore, None, entry.sent, again=False))
+        self._resend(entry)
+
+    def _node(self, address: Address) -> RedisBatch | None:
+        """The connection to it, a new one if need be; None: there are too many, or it is nowhere."""
+        assert self._cluster is not None  # noqa: S101  # callers have made it
+        node = self._cluster.nodes.get(address)
+        if node is None and address[0] and len(self._cluster.nodes) < NODES_MAX:
+            at = Target("", *address, self._target.greeting)
+            node = self._cluster.nodes[address] = RedisBatch(
+                self._url,
+                timeout_ms=round(self._timeout_s * 1000),
+                scripts=self._scripts,
+                on_state=self._node_moved,
+                draw=self._draw,
+                _of=self,
+                _at=at,
+            )
+            node._begin()  # one of us
+        return node
+
+    def _node_moved(self, _away: bool) -> None:
+        if self._on_state is not None:
+            self._on_state(self.degraded)
+
+    def _learn(self, said_by: RedisBatch, reply: Any) -> None:
+        ranges = None if reply is LOST else ranges_of(reply, said_by._target.host)  # one of us
+        if not ranges or self._cluster is None or self._closed:
+            return
+        for first, last, address in ranges:
+            node = self._node(address)
+            if node is not None:
+                self._cluster.give(first, last, node)
+        for node in self._cluster.unused():
+            node.close()
 
     def _resend(self, entry: _Entry) -> None:
         """Behind the others, and still due when it was: it may be given up before those ahead of it."""
@@ -274,15 +372,19 @@ class RedisBatch:
         self._expire(now)
         if self.connection is not None and self._dead(now):
             self.drop(self.connection, "silent")
-        if self.connection is not None and now >= self._next_probe and (self.open or now - self._heard >= SILENCE_S):
-            self._next_probe = now + (probe_after_s(self._draw()) if self.open else SILENCE_S)
+        if (
+            self.connection is not None
+            and now >= self._next_probe
+            and (self._breaker.open or now - self._heard >= SILENCE_S)
+        ):
+            self._next_probe = now + (probe_after_s(self._draw()) if self._breaker.open else SILENCE_S)
             if len(self._late) + len(self._waiting) < QUEUE_MAX:
                 self._queue(_Entry(PING, self._ponged, None, now, again=False))
         self._arm(TICK_S if self._waiting else SILENCE_S)
 
     def _dead(self, now: float) -> bool:
         """Nothing comes, or what comes are not the replies that were due first."""
-        return (self.open and now - self._heard > DEAD_S) or bool(self._late and now - self._late[0] > DEAD_S)
+        return (self._breaker.open and now - self._heard > DEAD_S) or bool(self._late and now - self._late[0] > DEAD_S)
 
     def _expire(self, now: float) -> None:
         """Commands older than the timeout are decided by their callers; their replies will be dropped."""
@@ -290,7 +392,7 @@ class RedisBatch:
         while waiting and waiting[0].sent <= oldest:
             entry = waiting.popleft()
             self._late.append(now)
-            self.timeouts += 1
+            self._first.timeouts += 1
             _deliver(entry, LOST)
             self._fail()
         if self._resent:
@@ -305,7 +407,7 @@ class RedisBatch:
             if entry.sent > oldest:
                 self._resent.append(entry)
                 continue
-            self.timeouts += 1
+            self._first.timeouts += 1
             _deliver(entry, LOST)
             self._fail()
 
@@ -323,7 +425,7 @@ class RedisBatch:
     # --- state
 
     def _fail(self) -> None:
-        self.failures += 1
+        self._first.failures += 1
         if self._breaker.failed(self._loop.time()):
             self._opened()
 

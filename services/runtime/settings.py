@@ -293,6 +293,7 @@ class GatewaySettings(Settings, _Redis, _Database, _Traced):
     )
     limiter_timeout_ms: Positive = 20
     limiter_enabled: bool = True
+    limiter_lease_min_quota: Annotated[int, Field(ge=0)] = 0  # 0: every decision is exact
     key_cache_ttl: Positive = 60
     key_cache_stale: Positive = 900
     tls_cert_path: Path | None = None  # unset: plain HTTP

@@ -29,6 +29,7 @@ from services.gateway.limiter.policies import (
     PolicySet,
     Sets,
 )
+from services.gateway.limiter.slices import Purchases, Slice, purchase, size_of
 from services.gateway.limiter.subject import Subject
 from services.runtime.limit_script import read_reply
 from services.runtime.redis_batch import LOST, RedisBatch
@@ -50,7 +51,9 @@ class Caller(Protocol):
 
 
 class Limiter:
-    """`gateways()` is the number of live ones (0: unknown); `observe(seconds)` hears how long each reply took."""
+    """`gateways()` is the number of live ones (0: unknown); `observe(seconds)` hears how long each reply took.
+    `lease_min_quota`: callers whose smallest quota is at least this are served in slices (0: none).
+    """
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class Limiter:
         document: TiersDocument,
         *,
         enabled: bool = True,
+        lease_min_quota: int = 0,
         gateways: Callable[[], int] = lambda: 1,
         observe: Callable[[float], None] | None = None,
         clock: Callable[[], float] = time.monotonic,  # not the loop's: uvloop counts whole milliseconds
@@ -74,6 +78,8 @@ class Limiter:
         self._clock_due = 0.0
         self._peers = Peers()
         self._leases = Leases(batch, self._store.us)
+        self._lease_min_quota = lease_min_quota
+        self._purchases = Purchases()
         self._subjects: OrderedDict[tuple[str, PolicySet], Subject] = OrderedDict()
         self._overrides = Overrides()
         self._epoch = 0
@@ -88,7 +94,7 @@ class Limiter:
     @property
     def degraded(self) -> bool:
         """Limits are enforced from local state."""
-        return self._batch.open
+        return self._batch.degraded
 
     def configure(self, document: TiersDocument) -> None:
         """A new document: built aside, swapped at once; commands and deny entries of the old one end with it."""
@@ -139,6 +145,8 @@ class Limiter:
         subject = self._subjects.get(key)
         if subject is None:
             subject = self._subjects[key] = Subject(identifier, policy_set, self._epoch)
+            if 0 < self._lease_min_quota <= policy_set.cost_max and policy_set.leased < 0:
+                subject.slice = Slice()
             if len(self._subjects) > SUBJECTS_MAX:
                 self._subjects.popitem(last=False)
         else:
@@ -156,9 +164,14 @@ class Limiter:
             return self._free(policy_set, cost, now)
         if policy_set.blocked:
             return self._count(blocked(policy_set, self._store.us(now), cost))
-        denied = subject.denied(cost, now, degraded=self._batch.open)
-        if denied is not None:
-            return self._count(denied)
+        if subject.slice is not None:
+            sliced = self._sliced(subject, subject.slice, cost, now)
+            if sliced is not None:
+                return self._count(sliced)
+        if now < subject.until or now < subject.until_cost:
+            denied = subject.denied(cost, now, degraded=self._batch.open)
+            if denied is not None:
+                return self._count(denied)
         local = subject.local
         lease = b"" if policy_set.leased < 0 else self._leases.name()
         carries = None if local is None or self._batch.open else local.carries(policy_set.limits, self._store.us(now))
@@ -174,6 +187,29 @@ class Limiter:
     def _free(self, policy_set: PolicySet, cost: int, now: float) -> Decision:
         """All policies of the set are off."""
         return Decision(policy_set, (), [], self._store.us(now), cost, admitted=True)
+
+    def _sliced(self, subject: Subject, own: Slice, cost: int, now: float) -> Decision | None:
+        """Lease mode: paid from memory, or None; buys the next slice without waiting for it."""
+        paid = own.spend(cost, now)
+        if own.wants(now) and subject.local is None and self._purchases.take(now):
+            size = size_of(subject.set.cost_max, self._peers.count(self._gateways(), now))
+            cost = purchase(size)
+            if not subject.denies(cost, now):
+                own.buying = self._batch.submit(subject.command(cost), self._bought, (subject, own, size, now))
+        return paid
+
+    def _bought(self, ticket: tuple[Subject, Slice, int, float], reply: Any) -> None:
+        subject, own, size, sent = ticket
+        own.buying = False
+        if reply is LOST:
+            return
+        verdict = read_reply(reply, len(subject.set.rules))
+        if verdict is None:
+            self._batch.distrust()
+            return
+        found, limits, cost = verdict.readings, subject.set.limits, purchase(size)
+        decision = Decision(subject.set, limits, found, verdict.us, cost, admitted=verdict.admitted)
+        own.bought(size, decision, sent, self._clock())
 
     def _leased(self, subject: Subject, decision: Decision, lease: bytes, now: float) -> Decision:
         """The decision with the request's place among those in flight, if that is limited."""
@@ -280,7 +316,7 @@ class Limiter:
         denied = subject.denied(1, now, degraded=self._batch.open)
         if denied is not None:
             return self.refusal(denied)
-        if self._batch.open and subject.local is not None:
+        if self._batch.degraded and subject.local is not None:
             decision = self._alone(subject, 1, now, spend=False)
             return None if decision.admitted else self.refusal(decision)
         return None

@@ -2,7 +2,8 @@
 
 At the switch a caller's running window starts with this gateway's part of what Redis had counted when last heard. On
 return the caller's first command carries what was admitted here (`own`), and for a store that came back empty also
-what the window had started with (`full`). Bounds: data-path.md section 5. Called by limiter.py; `us` is the store's
+all that Redis had counted (`full`), not this gateway's part of it: only the first gateway to return meets an empty
+store. Bounds: data-path.md section 5. Called by limiter.py; `us` is the store's
 clock as this process estimates it.
 """
 
@@ -70,17 +71,22 @@ class Peers:
 
 
 class Local:
-    """One caller's counters in this process since the switch. `bases` are the parts of them that Redis knows."""
+    """One caller's counters in this process since the switch. `bases` are the parts of them that Redis knows, `wholes`
+    what it had counted for all gateways.
+    """
 
-    __slots__ = ("bases", "spent", "states")
+    __slots__ = ("bases", "spent", "states", "wholes")
 
     def __init__(self, policy_set: PolicySet, share: Share, seen: Decision | None, us: int) -> None:
         self.states: list[State | None] = [None] * len(share.limits)
         self.bases: list[State | None] = [None] * len(share.limits)
+        self.wholes: list[State | None] = [None] * len(share.limits)
         self.spent = [0] * len(share.limits)
         if seen is not None:
             for i, limit in enumerate(policy_set.limits):
-                self.states[i] = self.bases[i] = _start(limit, seen.readings[i], seen.us, us, share.divisors[i])
+                reading = seen.readings[i]
+                self.states[i] = self.bases[i] = _start(limit, reading, seen.us, us, share.divisors[i])
+                self.wholes[i] = _start(limit, reading, seen.us, us, 1)
 
     def decide(
         self, policy_set: PolicySet, share: Share, cost: int, us: int, *, in_flight: int = 0, spend: bool = True
@@ -104,18 +110,25 @@ class Local:
 
     def _carry(self, i: int, limit: Limit, us: int) -> Carry:
         state, base = self.states[i], self.bases[i]
-        if state is None or self.spent[i] == 0 or limit.algorithm == CONCURRENCY:  # leases are renewed instead
+        if state is None or limit.algorithm == CONCURRENCY:  # leases are renewed instead
             return NOTHING
         reading, now = read(limit, state, 0, us)
-        if limit.algorithm == LOG:
-            return Carry(min(reading.used, self.spent[i]), reading.used)
-        if limit.algorithm == GCRA:
-            units = -(-reading.used // (limit.window_ms * 1000))
-            return Carry(min(units, self.spent[i]), units)
-        if now.at != state.at:  # that window is over
+        if limit.algorithm in {GCRA, LOG}:
+            own = min(_units(limit, reading.used), self.spent[i])
+        elif now.at != state.at:  # that window is over
             return NOTHING
-        known = base.used if base is not None and base.at == state.at else 0
-        return Carry(state.used - known, state.used)
+        else:
+            own = state.used - (base.used if base is not None and base.at == state.at else 0)
+        return Carry(own, own + self._whole(i, limit, us))
+
+    def _whole(self, i: int, limit: Limit, us: int) -> int:
+        """Units of what Redis had counted that count still."""
+        whole = self.wholes[i]
+        return 0 if whole is None else _units(limit, read(limit, whole, 0, us)[0].used)
+
+
+def _units(limit: Limit, used: int) -> int:
+    return -(-used // (limit.window_ms * 1000)) if limit.algorithm == GCRA else used
 
 
 def _start(limit: Limit, seen: Reading, seen_us: int, us: int, divisor: int) -> State | None:

@@ -15,6 +15,7 @@ from services.core.limits import CONCURRENCY, Carry, read, restate, wait_ms
 from services.gateway.limiter.decision import Decision
 from services.gateway.limiter.local import Local
 from services.gateway.limiter.policies import PolicySet
+from services.gateway.limiter.slices import Slice
 from services.runtime.limit_script import NO_LEASE, PEEK, SPEND, limit_key, script_call
 from services.runtime.resp import command
 
@@ -23,7 +24,7 @@ LEASE_BLANK: Final = "lease-of-this-request---"  # as long as every lease's name
 
 class Subject:
     """`until`: nothing passes before; `until_cost`: nothing of `cost_denied` units or more. Loop time. `expires`: its
-    override does.
+    override does. `slice`: units in memory, in lease mode.
     """
 
     __slots__ = (
@@ -40,6 +41,7 @@ class Subject:
         "seen",
         "seen_at",
         "set",
+        "slice",
         "until",
         "until_cost",
     )
@@ -53,6 +55,7 @@ class Subject:
         self.seen: Decision | None = None
         self.seen_at = 0.0
         self.local: Local | None = None
+        self.slice: Slice | None = None
         self.until = 0.0
         self.until_cost = 0.0
         self.cost_denied = 0

@@ -8,7 +8,7 @@ from services.api.limits import Applied, Subject, applied, chosen, rows
 from services.api.repository.overrides import Override
 from services.core.limits import Limit, Reading
 from services.runtime.limit_script import Verdict
-from services.schema.tiers import BUILT_IN
+from services.schema.tiers import BUILT_IN, Policy, Tier, TiersSpec, document
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -56,3 +56,18 @@ def test_rows() -> None:
     assert [(r["remaining"], r["estimate"]) for r in found] == [(0, 0), (0, 10)]
     assert found[0]["retryAfter"] is None
     assert found[1]["retryAfter"] > 0
+
+
+def test_requests_in_flight_and_small_limits() -> None:
+    """A tier's `concurrency` is its last policy, in no window; a small sliding limit is shown as the log it is."""
+    few = Policy(name="t", quota=5, window=60)
+    tier = Tier(name="t", criticality="critical", concurrency=2, policies=(few,))
+    spec = TiersSpec(tiers=(tier,), anonymous_tier="t", default_tier="t", routes=())
+    _, _, policies = applied(document(1, spec), Subject("key:k", "t", "key"), None)
+    full = [Reading(passes=False, used=used, before=500, lag=500) for used in (5, 2)]
+    found = rows(policies, Verdict(admitted=False, us=0, readings=full))
+    assert [(row["name"], row["algorithm"], row["window"]) for row in found] == [
+        ("t", "log", 60),
+        ("t-concurrency", "concurrency", 0),
+    ]
+    assert [(row["remaining"], row["retryAfter"]) for row in found] == [(0, 1), (0, 1)]

@@ -54,6 +54,10 @@ class FakeBatch:
     def open(self) -> bool:
         return self.store.away
 
+    @property
+    def degraded(self) -> bool:
+        return self.open
+
     def submit(self, data: bytes, sink: Sink, ticket: Any) -> bool:
         if self.open:
             return False
@@ -86,7 +90,13 @@ class Gateway:
     """A limiter over the store; `ask` is one request, answered at once."""
 
     def __init__(
-        self, store: Store, document: TiersDocument = BUILT_IN, *, gateways: int = 1, enabled: bool = True
+        self,
+        store: Store,
+        document: TiersDocument = BUILT_IN,
+        *,
+        gateways: int = 1,
+        enabled: bool = True,
+        lease_min_quota: int = 0,
     ) -> None:
         self.store = store
         self.batch = FakeBatch(store)
@@ -94,6 +104,7 @@ class Gateway:
             self.batch,  # type: ignore[arg-type]  # the same questions in words
             document,
             enabled=enabled,
+            lease_min_quota=lease_min_quota,
             gateways=lambda: gateways,
             clock=lambda: store.now,
             wall=lambda: WALL + store.now,

@@ -111,3 +111,17 @@ def test_open_policies_admit_and_closed_ones_keep_half() -> None:
     assert guard is not None
     results = [gateway.limiter.check(guard, 1, 0.0, lambda *_: None, None) for _ in range(15)]
     assert sum(d is not None and d.admitted for d in results) == 10
+
+
+def test_an_empty_store_learns_all_it_had_counted() -> None:
+    """Of four gateways only the first to return meets an empty store: it tells what Redis had counted for all."""
+    store = Store()
+    gateways = [Gateway(store, gateways=4) for _ in range(4)]
+    for _ in range(20):
+        assert all(gateway.ask(Caller()).admitted for gateway in gateways)
+    store.away = True
+    assert sum(gateway.ask(Caller()).admitted for gateway in gateways) == 4
+    store.away = False
+    store.counters.keys.clear()
+    admitted = sum(gateway.ask(Caller()).admitted for _ in range(20) for gateway in gateways)
+    assert 15 <= admitted <= 20
