@@ -49,13 +49,14 @@ from typing import Final
 @dataclass(frozen=True, slots=True)
 class Route:
     """A path template with the methods it serves. `slow`: latency class slow (login, reports, external); `body_limit`
-    in bytes.
+    in bytes; `upgrade`: its GET may become a WebSocket.
     """
 
     template: str
     methods: frozenset[bytes]
     slow: bool = False
     body_limit: int = 10_485_760
+    upgrade: bool = False
 
 
 def _m(names: str) -> frozenset[bytes]:
@@ -97,6 +98,8 @@ def _entry(path: str, item: Mapping[str, Any]) -> str:
     limits = [op["x-body-limit"] for op in operations if "x-body-limit" in op]
     if limits:
         extra += f", body_limit={max(limits):_}"
+    if any(op.get("x-upgrade") == "websocket" for op in operations):
+        extra += ", upgrade=True"
     return f'    Route("{path}", _m("{" ".join(sorted(methods))}"){extra}),\n'
 
 

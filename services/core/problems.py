@@ -159,6 +159,7 @@ _ALL: Final = (
         retries=True,
         proxy_error=DENIED,
     ),
+    _plain("upgrade-required", 426, "WebSocket is spoken here in version 13."),
     _plain("header-fields-too-large", 431, "The header fields are too large or too many.", closes=True),
     ProblemType(
         "internal-error",

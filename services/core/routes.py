@@ -14,13 +14,14 @@ from typing import Final
 @dataclass(frozen=True, slots=True)
 class Route:
     """A path template with the methods it serves. `slow`: latency class slow (login, reports, external); `body_limit`
-    in bytes.
+    in bytes; `upgrade`: its GET may become a WebSocket.
     """
 
     template: str
     methods: frozenset[bytes]
     slow: bool = False
     body_limit: int = 10_485_760
+    upgrade: bool = False
 
 
 def _m(names: str) -> frozenset[bytes]:

@@ -79,6 +79,7 @@ class RouteRecord:
     refusal: Refusal | None = None  # 405, with Allow
     health: bool = False
     ops: bool = False
+    upgrade: bool = False
     tells_limit: bool = False  # ~/me: the api shows the caller's limits
 
 
@@ -147,6 +148,7 @@ class RouteTable:
         record = RouteRecord(template, self.meter(method, template if served else OTHER), cost=0 if exempt else 1)
         record.body_limit = min(route.body_limit, self._body_max) if route else self._body_max
         record.slow = route is not None and route.slow
+        record.upgrade = route is not None and route.upgrade
         record.health, record.ops = template in HEALTH, template in OPS
         record.tells_limit = template == "/api/v1/me"
         if route is not None and not served and method != b"OPTIONS":

@@ -36,6 +36,7 @@ class Limits:
     upstream_max: int = 256
     connecting_max: int = 16
     waiters_max: int = 1024
+    streams_max: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +54,4 @@ class Deadlines:
     connect_s: float = 1.0
     total_s: float = 30.0
     linger_s: float = 1.0
+    tunnel_idle_s: float = 300.0

@@ -26,6 +26,7 @@ STATE_NAMES: Final = {
     states.ACTIVE: "active",
     states.ANSWERED: "answered",
     states.CLOSING: "closing",
+    states.TUNNEL: "tunnel",
 }
 
 
@@ -59,6 +60,7 @@ class HttpServer:
         self.client_aborts = 0
         self.refused_connections = 0
         self.draining = False
+        self.tunnels = 0
         # what connections read once per request
         self.body_max = limits.body_max
         self.lines_max = limits.fields_max + 2  # the request line and the empty one
@@ -113,8 +115,11 @@ class HttpServer:
         if self._listening is not None:
             self._listening.close()
         ends = loop.time() + within_s
-        while self.sweeper.all and loop.time() < ends:
+        tunnels_end = ends - self.deadlines.linger_s
+        while self.sweeper.all and (now := loop.time()) < ends:
             self._close_idle()
+            if now >= tunnels_end:
+                self._end_tunnels(now)
             await asyncio.sleep(SWEEP_S)
         for c in list(self.sweeper.all):
             c.abort()
@@ -149,6 +154,12 @@ class HttpServer:
                 c.close()
             elif c.state == states.ANSWERED:
                 c.half_close()
+
+    def _end_tunnels(self, now: float) -> None:
+        """They end with the drain, not with its beginning: their peers hear it and have a moment left to go."""
+        for c in list(self.sweeper.all):
+            if c.state == states.TUNNEL and c.current is not None:
+                c.current.upstream.end(now)  # type: ignore[union-attr]  # a Tunnel's
 
     def _tick(self) -> None:
         self.sweeper.tick(time.monotonic(), time.time())

@@ -23,12 +23,12 @@ from typing import Final
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from services.core.verdicts import Answer, Outcome, Refusal
-from services.http1 import heads, requests, runner
+from services.http1 import faults, heads, requests, runner, tunnel
 from services.http1.exchange import ANSWERING, CHUNKED, DONE, LENGTH, NEW, NO_BODY, UNTIL_CLOSE, Exchange
 from services.http1.framing import chunk
 from services.http1.heads import UpstreamHead
 from services.http1.intake import HEAD_END, KEEP_UNREAD_MAX, Intake
-from services.http1.states import ACTIVE, ANSWERED, CLOSED, CLOSING, HEAD, IDLE
+from services.http1.states import ACTIVE, ANSWERED, CLOSED, CLOSING, HEAD, IDLE, TUNNEL
 
 BODYLESS: Final = frozenset({204, 304})
 RESET_AT_ONCE: Final = struct.pack("ii", 1, 0)  # struct linger: on, no seconds
@@ -196,6 +196,38 @@ class ServerConnection(Intake):
         """102 and 103 go on to those who know them."""
         if x is self.current and x.version == requests.V11:
             self.transport.write(b"".join((heads.STATUS_LINES[head.status], *head.fields, heads.CRLF)))
+
+    def switch(self, x: Exchange, head: UpstreamHead) -> bool:
+        """Answer with the 101 that x asked for: what comes next belongs to its tunnel. False: refused. Bytes that came
+        before the 101 are no part of the new protocol and must not become one.
+        """
+        server = self.server
+        early = self.queue or self.raw or self.held is not None or self.eof
+        if early or server.tunnels >= server.limits.streams_max:
+            runner.refuse(x, faults.EARLY_BYTES if early else tunnel.TOO_MANY)
+            return False
+        x.head = head
+        try:
+            for hook in x.pipeline.on_head:
+                hook(x)
+        except Exception:  # noqa: BLE001  # logged there
+            runner.broken(x)
+            return False
+        x.state = ANSWERING
+        x.status = head.status
+        x.deadline = 0.0
+        self.state = TUNNEL
+        self.parser = None
+        server.tunnels += 1
+        self.transport.write(
+            b"".join((heads.STATUS_LINES[101], *head.fields, *x.extra, *tunnel.UPGRADE_LINES, heads.CRLF))
+        )
+        return True
+
+    def tunnel_lost(self) -> None:
+        self.state = CLOSED
+        self.current = None
+        self.server.closed(self)
 
     def please_continue(self, x: Exchange) -> None:
         """Every stage has passed and a next hop has x: the client may send its body."""

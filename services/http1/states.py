@@ -16,6 +16,7 @@ ACTIVE: Final = 2
 ANSWERED: Final = 3  # the answer is out, the request is not all in
 CLOSING: Final = 4
 CLOSED: Final = 5
+TUNNEL: Final = 6  # no HTTP any more (tunnel.py)
 
 CLIENT: Final[dict[int, dict[str, int]]] = {
     IDLE: {
@@ -40,6 +41,7 @@ CLIENT: Final[dict[int, dict[str, int]]] = {
         "answer done": IDLE,
         "body missing": ANSWERED,
         "close wanted": CLOSING,
+        "upgraded": TUNNEL,
         "eof": CLOSED,
         "lost": CLOSED,
     },
@@ -53,6 +55,7 @@ CLIENT: Final[dict[int, dict[str, int]]] = {
     },
     CLOSING: {"eof": CLOSED, "deadline": CLOSED, "lost": CLOSED},
     CLOSED: {},
+    TUNNEL: {"drain": CLOSED, "lost": CLOSED},
 }
 
 # of an upstream connection
@@ -68,6 +71,7 @@ UPSTREAM: Final[dict[int, dict[str, int]]] = {
     SENT: {
         "final head": BODY,
         "answer without body": FREE,
+        "upgraded": GONE,
         "client gone": GONE,
         "deadline": GONE,
         "invalid": GONE,

@@ -13,7 +13,7 @@ from services.core.verdicts import Refusal
 from services.http1 import faults, runner
 from services.http1.exchange import ANSWERING, FORWARDED, Exchange
 from services.http1.server import ServerConnection
-from services.http1.states import ANSWERED, CLOSED, CLOSING, IDLE
+from services.http1.states import ANSWERED, CLOSED, CLOSING, IDLE, TUNNEL
 from services.http1.upstream import Failure
 
 SWEEP_S: Final = 0.05
@@ -21,8 +21,8 @@ IDLE_SLICES: Final = 20  # an idle connection is looked at once in so many sweep
 
 
 def sweep(c: ServerConnection, now: float) -> bool:
-    """One connection with something under way; False: it is idle or closed now."""
-    if c.state == CLOSED:
+    """One connection with something under way; False: it is idle, a tunnel or closed now."""
+    if c.state in {CLOSED, TUNNEL}:
         return False
     if c.state == CLOSING:
         if now - c.since >= c.server.deadlines.linger_s:
@@ -43,8 +43,10 @@ def sweep(c: ServerConnection, now: float) -> bool:
 
 
 def sweep_idle(c: ServerConnection, now: float) -> None:
-    """Idle too long, or too old: closed without a word."""
-    if c.state == IDLE and c.current is None and (now - c.since >= c.idle_s or now >= c.expires):
+    """Idle too long, or too old: closed without a word. Tunnels are looked at as rarely."""
+    if c.state == TUNNEL and c.current is not None:
+        c.current.upstream.look(now)  # type: ignore[union-attr]  # a Tunnel's
+    elif c.state == IDLE and c.current is None and (now - c.since >= c.idle_s or now >= c.expires):
         c.close()
 
 

@@ -19,6 +19,7 @@ from services.http1.exchange import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE, Excha
 from services.http1.framing import chunk, content_length, is_chunked
 from services.http1.heads import CRLF, UpstreamHead, drop_field, read_head
 from services.http1.states import BODY, CONNECTING, FREE, GONE, SENT
+from services.http1.tunnel import Tunnel, is_agreed
 
 if TYPE_CHECKING:
     import asyncio
@@ -170,7 +171,9 @@ class UpstreamConnection:
         if self.invalid:
             self._bad_answer(x)
         elif head is None:
-            if len(self.raw) > self.pool.limits.upstream_head_max:
+            if self.complete:
+                self._switch(x)
+            elif len(self.raw) > self.pool.limits.upstream_head_max:
                 self._bad_answer(x)
         else:
             if head.framing == CHUNKED:
@@ -336,7 +339,10 @@ class UpstreamConnection:
     def _interim(self, head: UpstreamHead) -> None:
         self.interims += 1
         x = self.x
-        if head.status == 101 or self.interims > self.pool.limits.interim_max:
+        if head.status == 101 and x is not None and is_agreed(x, head):
+            x.head = head
+            self.complete = True
+        elif head.status == 101 or self.interims > self.pool.limits.interim_max:
             self.invalid = True
         elif head.status != 100 and x is not None:
             x.connection.interim(x, head)
@@ -359,6 +365,24 @@ class UpstreamConnection:
             x.upstream = None
             self._release(head, now)
         x.connection.answer(x, head, pieces, complete)
+
+    def _switch(self, x: Exchange) -> None:
+        """The 101 that was agreed to: this connection and the client's leave HTTP, and this one its pool."""
+        head, x.head = x.head, None
+        assert head is not None  # noqa: S101  # `_interim` kept it
+        x.now = now = monotonic()
+        x.upstream_s = now - x.handed
+        x.upstream = None
+        if not runner.accepts(x, head):
+            self._discard()
+            return
+        x.upstream = self
+        if x.connection.switch(x, head):
+            self.x = None
+            self.state = GONE
+            self.pool.forget(self)
+            x.upstream = tunnel = Tunnel(x, self.pool, self.transport)
+            tunnel.open(self.raw)
 
     def _hand_on_body(self, x: Exchange, head: UpstreamHead) -> None:
         pieces, complete = self.pieces, self.complete

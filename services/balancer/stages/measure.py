@@ -11,6 +11,7 @@ from services.runtime.vitals import Traffic
 METHODS: Final = (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"CONNECT", b"TRACE")
 OTHER: Final = "_OTHER"
 STATUSES: Final = 600
+SWITCHED: Final = 101  # a tunnel took as long as its peers wished: what counts is the handshake
 
 
 class Measure:
@@ -43,7 +44,7 @@ class Measure:
         traffic.requests += 1
         if status >= 500:
             traffic.errors += 1
-        self._durations.observe(x.now - x.started)
+        self._durations.observe(x.now - x.started if status != SWITCHED else x.upstream_s)
 
     def totals(self) -> dict[tuple[str, ...], float]:
         """`balancer_http_requests_total` by method and status."""

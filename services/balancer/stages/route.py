@@ -12,6 +12,7 @@ from typing import Final
 from services.core.routes import ROUTES, find
 from services.core.verdicts import Answer, Outcome, Refusal
 from services.http1.exchange import Exchange
+from services.http1.tunnel import handshake
 
 Own = Callable[[], Answer | Refusal]
 READ: Final = frozenset((b"GET", b"HEAD"))
@@ -35,9 +36,16 @@ class Route:
             return own() if x.method in READ else NOT_READ
         if path in SLOW_PATHS or (SLOW_TEMPLATES and slow_template(path)):
             x.class_slow = True
+        if b"upgrade" in x.special and may_upgrade(path):
+            return handshake(x)
         return None
 
 
 def slow_template(path: bytes) -> bool:
     route = find(path)
     return route is not None and route.slow
+
+
+def may_upgrade(path: bytes) -> bool:
+    route = find(path)
+    return route is not None and route.upgrade

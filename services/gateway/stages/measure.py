@@ -15,6 +15,7 @@ from services.runtime.metrics import Cell, Counter
 from services.runtime.vitals import Traffic
 
 GONE = 499  # the client left before its answer: nginx's number for it
+SWITCHED = 101  # a tunnel took as long as its peers wished: what counts is the handshake
 
 
 class Measure:
@@ -39,8 +40,10 @@ class Measure:
     def on_finish(self, x: Exchange) -> None:
         record = x.route
         meter = record.meter if record is not None else self._table.meter(x.method, OTHER)
-        seconds = x.now - x.started if x.started else 0.0
         status = x.status or GONE
+        seconds = x.now - x.started if x.started else 0.0
+        if status == SWITCHED:
+            seconds = x.upstream_s
         meter.count(status, seconds)
         if record is None or not (record.health or record.ops):
             self._settle(x, status, seconds)

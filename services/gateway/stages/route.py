@@ -1,5 +1,5 @@
 """Third: what the path is (template, cost, criticality, limits), and what needs no next hop: OPTIONS, health, a
-wrong method.
+wrong method, a WebSocket handshake that is none.
 
 Everything after it asks `x.route` instead of the path. A path no template knows keeps the label `other` and goes on:
 the api owns the 404 and the dashboard's files.
@@ -14,6 +14,7 @@ from services.core.verdicts import Answer, Outcome, Refusal
 from services.gateway.cors import Cors
 from services.gateway.routing import RouteRecord, RouteTable
 from services.http1.exchange import Exchange
+from services.http1.tunnel import handshake
 
 ANY: bytes = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
@@ -37,6 +38,8 @@ class Route:
             return self._cors.options(x, allow_of(x.path))
         if record.refusal is not None:
             return record.refusal
+        if record.upgrade:
+            return handshake(x)
         return self._health.answer(record.template) if record.health else None
 
 

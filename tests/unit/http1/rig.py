@@ -39,6 +39,7 @@ class Wire:
         self.closed = ""  # "", close, abort
         self.stuck = False
         self.unwritten = 0
+        self.half_closes = True  # False: TLS
 
     def get_extra_info(self, name: str) -> Any:
         return ("127.0.0.1", 50000) if name == "peername" else None
@@ -64,6 +65,12 @@ class Wire:
 
     def resume_reading(self) -> None:
         self.reading = True
+
+    def can_write_eof(self) -> bool:
+        return self.half_closes
+
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
 
     def write_eof(self) -> None:
         self.eof = True
@@ -140,13 +147,19 @@ class Origin:
         self.raw = b""
         self.requests: list[Got] = []
         self.answered = 0
+        self.upgraded = False
         self.parser: Any = httptools.HttpRequestParser(self)
 
     def take(self) -> None:
+        if self.upgraded:  # what comes now is no HTTP
+            return
         data, self.wire.out = self.wire.out, b""
         self.raw += data
-        if data:
-            self.parser.feed_data(data)
+        try:
+            if data:
+                self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.upgraded = True
 
     def on_url(self, url: bytes) -> None:
         self.requests.append(Got(self.parser.get_method(), url))

@@ -24,3 +24,14 @@ async def test_counts() -> None:
     assert measure.in_flight == 0
     assert (traffic.requests, traffic.errors, sum(traffic.durations.counts)) == (3, 1, 3)
     assert measure.totals() == {("GET", "200"): 1.0, ("GET", "503"): 1.0, ("_OTHER", "404"): 1.0}
+
+
+async def test_a_tunnel_took_as_long_as_its_handshake() -> None:
+    """A conversation of an hour is no slow answer."""
+    traffic, bench = Traffic(), Bench(1)
+    measure = Measure(traffic)
+    x = bench.exchange()
+    measure.enter(x)
+    x.status, x.upstream_s, x.now = 101, 0.002, x.started + 3600
+    measure.leave(x)
+    assert traffic.durations.total == 0.002

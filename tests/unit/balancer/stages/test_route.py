@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from services.balancer.stages.route import NOT_READ, SLOW_PATHS, Route, slow_template
+from services.core import routes
 from services.core.verdicts import Answer
+from services.http1.tunnel import NO_VERSION
 from tests.unit.balancer.fakes import Bench
 
 ANSWER = Answer(200)
@@ -35,3 +39,13 @@ def test_slow_templates() -> None:
     assert slow_template(b"/api/v1/auth/login")
     assert not slow_template(b"/api/v1/keys/1")
     assert not slow_template(b"/nothing")
+
+
+async def test_only_a_route_with_the_flag_is_upgraded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere a handshake is not looked at, right or wrong."""
+    monkeypatch.setitem(routes._EXACT, b"/talk", routes.Route("/talk", frozenset({b"GET"}), upgrade=True))
+    bench, route = Bench(1), Route({})
+    wrong = {"upgrade": b"websocket", "connection": b"upgrade"}
+    assert route.route(bench.exchange(path=b"/talk", **wrong)) is NO_VERSION
+    assert route.route(bench.exchange(path=b"/talk")) is None
+    assert route.route(bench.exchange(path=b"/api/v1/status", **wrong)) is None

@@ -73,3 +73,12 @@ def test_a_malformed_request_is_counted_as_other(measure):
     x.status, x.reason = 400, "parser"
     measure.on_finish(x)
     assert measure._table.meter(b"GET", "other").statuses[400].n == 1
+
+
+def test_a_tunnel_took_as_long_as_its_handshake(measure):
+    """A conversation of an hour is no slow answer."""
+    x = exchange()
+    measure(x)
+    x.route, x.status, x.upstream_s, x.now = record(), 101, 0.002, x.started + 3600
+    measure.on_finish(x)
+    assert measure._traffic.durations.total == 0.002

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from services.core import routes
 from services.core.verdicts import Answer
 from services.gateway.cors import Cors
 from services.gateway.stages.route import ANY, Route, allow_of, decide
+from services.http1.tunnel import NO_VERSION
 from tests.unit.gateway.doubles import exchange, slug, table
 
 
@@ -50,3 +54,12 @@ def test_options_is_answered_here(route):
     out = route(exchange(b"OPTIONS", b"/api/v1/resources"))
     assert out == Answer(204, (b"Allow: GET, HEAD, POST, OPTIONS\r\n",))
     assert allow_of(b"/nowhere") == ANY
+
+
+def test_only_a_route_with_the_flag_is_upgraded(route, monkeypatch):
+    """Elsewhere a handshake is not looked at, right or wrong."""
+    monkeypatch.setitem(routes._EXACT, b"/talk", routes.Route("/talk", frozenset({b"GET"}), upgrade=True))
+    wrong: dict[str, Any] = {"upgrade": b"websocket", "connection": b"upgrade"}
+    assert route(exchange(path=b"/talk", **wrong)) is NO_VERSION
+    assert route(exchange(path=b"/talk")) is None
+    assert route(exchange(path=b"/api/v1/status", **wrong)) is None
