@@ -33,6 +33,7 @@ from services.gateway.stages.route import Route
 from services.gateway.stages.trace import Trace
 from services.gateway.store_breaker import StoreBreaker
 from services.gateway.tier_book import TierBook
+from services.http1.certificate import Certificate
 from services.http1.limits import Deadlines, Limits
 from services.http1.listener import HttpServer
 from services.http1.problems import ProblemWriter
@@ -148,7 +149,9 @@ class Gateway:
         self._subscription = Subscription(settings.redis_url, (CHANNEL,), invalidations.heard, invalidations.gap)
 
     def _make_server(self, settings: GatewaySettings) -> HttpServer:
-        clients, cors = Clients(settings.trusted_proxies), Cors(settings.cors_origins)
+        certificate = certificate_of(settings)
+        clients = Clients(settings.trusted_proxies, "https" if certificate else "http")
+        cors = Cors(settings.cors_origins)
         name = f"gateway-{settings.instance_id}".encode()
         public = settings.public_ops == "open"
         health = GatewayHealth(
@@ -185,7 +188,15 @@ class Gateway:
         self._rt.routers.append(router(view, self.balancers, self.breaker))
         problems = ProblemWriter("gateway", settings.instance_id)
         spans = Spans(tracing, "gateway", route_of) if tracing else None
-        server = HttpServer(pipeline.build(stages, spans), self.limits, self.deadlines, problems, name)
+        server = HttpServer(
+            pipeline.build(stages, spans),
+            self.limits,
+            self.deadlines,
+            problems,
+            name,
+            certificate=certificate,
+            proxies=clients.trusts if settings.proxy_protocol else None,
+        )
         self.series.watch(self.measure, self.limiter)
         self.series.watch_server(server)
         return server
@@ -212,3 +223,10 @@ class Gateway:
         now, before = (self.limiter.denied, self.limiter.shadow_denied), self._denied
         self._denied = now
         self._denied_rps = ((now[0] - before[0]) / seconds, (now[1] - before[1]) / seconds)
+
+
+def certificate_of(settings: GatewaySettings) -> Certificate | None:
+    """Raises SettingsError that names the file's setting."""
+    if settings.tls_cert_path is None or settings.tls_key_path is None:
+        return None
+    return Certificate(settings.tls_cert_path, settings.tls_key_path)

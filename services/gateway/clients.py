@@ -33,8 +33,11 @@ class Client:
 
 
 class Clients:
-    def __init__(self, trusted: tuple[Network, ...]) -> None:
+    """`scheme`: what this gateway's own clients speak, http or https."""
+
+    def __init__(self, trusted: tuple[Network, ...], scheme: str = "http") -> None:
         self._trusted = trusted
+        self._scheme = scheme
         self._kept: dict[tuple[str, bytes], Client] = {}
 
     def of(self, x: Exchange) -> Client:
@@ -60,20 +63,20 @@ class Clients:
         return client
 
     def _resolve(self, peer: str, forwarded: bytes) -> Client:
-        if not self._trusts(peer):
-            return Client(peer, trusted=False, lines=_lines(peer, peer, "http"))
+        if not self.trusts(peer):
+            return Client(peer, trusted=False, lines=_lines(peer, peer, self._scheme))
         entries = [_bare(entry) for entry in forwarded.decode("latin-1").split(",") if entry.strip()][-ENTRIES_MAX:]
         address = peer
         for entry in reversed(entries):
             if not _is_address(entry):
                 break  # what stands left of rubbish is not to be believed either
             address = entry
-            if not self._trusts(entry):
+            if not self.trusts(entry):
                 break
         chain = ", ".join([*(entry for entry in entries if _is_address(entry)), peer])
         return Client(address, trusted=True, lines=_lines(address, chain, ""))
 
-    def _trusts(self, address: str) -> bool:
+    def trusts(self, address: str) -> bool:
         try:
             ip = ipaddress.ip_address(address)
         except ValueError:

@@ -80,10 +80,10 @@ class Intake:
         "write_paused",
     )
 
-    def __init__(self, server: HttpServer) -> None:
+    def __init__(self, server: HttpServer, peer: Any = None) -> None:
         self.server = server
         self.transport: Any = None
-        self.peer: Any = None  # the socket's peer address: ("127.0.0.1", 5004)
+        self.peer = peer  # ("127.0.0.1", 5004): the socket's peer, or whom its PROXY header names (door.py)
         self.parser: Any = None  # None: nothing more is parsed
         self.memo: Any = None  # whatever the app keeps with a connection
         self.state = IDLE

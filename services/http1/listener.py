@@ -12,6 +12,8 @@ from collections import Counter
 from typing import Final
 
 from services.http1 import states
+from services.http1.certificate import Certificate
+from services.http1.door import Door, Trusts
 from services.http1.heads import GATEWAY_NAMES, Names
 from services.http1.limits import Deadlines, Limits
 from services.http1.problems import ProblemWriter
@@ -34,7 +36,8 @@ class HttpServer:
     """`name` is what this process writes into Via (`gateway-1`): three times in a request means a loop.
 
     `names`: the request names with a meaning here (heads.py). `strict_targets`: refuse a target that `target.normalise`
-    would change (the balancer; the gateway normalises). Plain attributes for metrics: `bad_requests` by reason,
+    would change (the balancer; the gateway normalises). `certificate`: the listener speaks TLS. `proxies`: peers whose
+    connections begin with a PROXY header. Plain attributes for metrics: `bad_requests` by reason,
     `client_aborts`, `refused_connections`.
     """
 
@@ -48,6 +51,8 @@ class HttpServer:
         *,
         names: Names = GATEWAY_NAMES,
         strict_targets: bool = False,
+        certificate: Certificate | None = None,
+        proxies: Trusts | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.limits = limits
@@ -71,13 +76,17 @@ class HttpServer:
         self.targets: set[bytes] = set()  # paths found plain
         self.date_line = b""
         self.sweeper = Sweeper()
-        self._listening: asyncio.Server | None = None
+        self._listening: asyncio.Server | Door | None = None
+        self._door = Door(self, certificate, proxies) if certificate or proxies else None
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
         """Bind and serve; the port, which the kernel chose if it was 0. Raises OSError."""
         loop = asyncio.get_running_loop()
         self._tick()
+        if self._door is not None:
+            self._listening = self._door
+            return self._door.open(host, port, BACKLOG, reuse_port=reuse_port)
         self._listening = await loop.create_server(
             lambda: ServerConnection(self),  # type: ignore[arg-type,return-value]  # duck-typed
             host,
@@ -116,11 +125,13 @@ class HttpServer:
             self._listening.close()
         ends = loop.time() + within_s
         tunnels_end = ends - self.deadlines.linger_s
-        while self.sweeper.all and (now := loop.time()) < ends:
+        while (self.sweeper.all or (self._door and self._door.entering)) and (now := loop.time()) < ends:
             self._close_idle()
             if now >= tunnels_end:
                 self._end_tunnels(now)
             await asyncio.sleep(SWEEP_S)
+        if self._door is not None:
+            await self._door.stop()
         for c in list(self.sweeper.all):
             c.abort()
         if self._timer is not None:

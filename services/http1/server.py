@@ -41,7 +41,7 @@ class ServerConnection(Intake):
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         self.transport = transport
-        self.peer = transport.get_extra_info("peername")
+        self.peer = self.peer or transport.get_extra_info("peername")
         self.parser = HttpRequestParser(self)
         self.since = now = monotonic()
         deadlines = self.server.deadlines
@@ -96,6 +96,10 @@ class ServerConnection(Intake):
             self._gone()
         elif x is not None and self.queue and self.queue[-1] is x:
             self.queue.pop()
+        if not self.transport.can_write_eof():  # TLS has no half-close: nobody is left to answer
+            self._gone()
+            self.close()
+            return False
         if self.current is None:
             self.close()
         return True
@@ -394,7 +398,7 @@ class ServerConnection(Intake):
         self.discarded = 0
         self.since = monotonic()
         self.server.watch(self)
-        if self.eof or self.transport.is_closing():
+        if self.eof or self.transport.is_closing() or not self.transport.can_write_eof():
             self.close()
         else:
             self.regulate()

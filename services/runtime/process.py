@@ -169,6 +169,9 @@ def run(settings_type: type[S], make: Callable[[Runtime[S]], Service]) -> NoRetu
         logs.get_log("settings").warning(warning)
     try:
         code = uvloop.run(_live(settings, make, writer, send))
+    except SettingsError as error:  # of a file that a setting names
+        print(f"{settings_type.component}: {error}", file=sys.stderr)  # noqa: T201  # whoever set it looks there
+        code = 1
     finally:
         writer.close()
     sys.exit(code)

@@ -273,6 +273,19 @@ class GatewaySettings(Settings, _Redis, _Database, _Traced):
     limiter_enabled: bool = True
     key_cache_ttl: Positive = 60
     key_cache_stale: Positive = 900
+    tls_cert_path: Path | None = None  # unset: plain HTTP
+    tls_key_path: Path | None = None
+    proxy_protocol: bool = False  # connections of TRUSTED_PROXIES begin with its header
+
+    @model_validator(mode="after")
+    def _listener_is_whole(self) -> Self:
+        if self.tls_cert_path and not self.tls_key_path:
+            raise ValueError("TLS_KEY_PATH: is required where TLS_CERT_PATH is set")
+        if self.tls_key_path and not self.tls_cert_path:
+            raise ValueError("TLS_CERT_PATH: is required where TLS_KEY_PATH is set")
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise ValueError("PROXY_PROTOCOL=true needs TRUSTED_PROXIES: nobody else's header is believed")
+        return self
 
 
 class BalancerSettings(Settings, _Traced):

@@ -94,3 +94,9 @@ def test_a_connection_is_resolved_once_unless_it_speaks_for_others():
     assert clients.of(proxied).address == "198.51.100.1"
     proxied.special[b"x-forwarded-for"] = b"198.51.100.2"
     assert clients.of(proxied).address == "198.51.100.2"
+
+
+def test_a_listener_with_tls_says_so():
+    """What an untrusted client spoke is what its listener speaks."""
+    lines = Clients((), "https").named("192.0.2.7", {}).lines
+    assert lines.endswith(b"X-Forwarded-Proto: https\r\n")

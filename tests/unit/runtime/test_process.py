@@ -21,10 +21,12 @@ ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = """
 import asyncio, sys
 from services.runtime.process import run
-from services.runtime.settings import BalancerSettings
+from services.runtime.settings import BalancerSettings, SettingsError
 
 class Service:
-    def __init__(self, rt): self.rt = rt
+    def __init__(self, rt):
+        self.rt = rt
+        if "file" in sys.argv: raise SettingsError("TLS_KEY_PATH=/x: cannot be read")
     async def start(self):
         if "taken" in sys.argv: raise OSError(98, "Address already in use")
         return 4711
@@ -68,6 +70,13 @@ def test_a_bad_setting_is_one_line_and_exit_1():
     assert (child.returncode, out) == (1, "")
     assert err.startswith("balancer: LB_PORT=abc: ")
     assert err.count("\n") == 1
+
+
+def test_a_file_that_a_setting_names_is_one_line_and_exit_1():
+    """A component that reads one when it is made need not know how a process ends."""
+    child = start("file")
+    out, err = child.communicate(timeout=20)
+    assert (child.returncode, out, err) == (1, "", "balancer: TLS_KEY_PATH=/x: cannot be read\n")
 
 
 def test_a_taken_port_is_one_line_and_exit_1():

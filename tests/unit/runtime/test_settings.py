@@ -207,3 +207,16 @@ def test_sizes():
     """Sizes take kb, mb, gb."""
     environ = GATEWAY | {"FLEET": "http://a:1", "CACHE_MAX_MEMORY": "2mb"}
     assert load(ApiSettings, environ).cache_max_memory == 2 << 20
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({"TLS_CERT_PATH": "a.pem"}, "TLS_KEY_PATH: is required where TLS_CERT_PATH is set"),
+        ({"TLS_KEY_PATH": "a.pem"}, "TLS_CERT_PATH: is required where TLS_KEY_PATH is set"),
+        ({"PROXY_PROTOCOL": "true"}, "PROXY_PROTOCOL=true needs TRUSTED_PROXIES"),
+    ],
+)
+def test_half_a_listener(environ, says):
+    """A certificate without its key, a header that nobody is trusted to send."""
+    assert complaint(GatewaySettings, GATEWAY | environ).startswith(says)
