@@ -23,11 +23,12 @@ from services.core.breaker import BreakerConfig
 from services.core.outlier import INTERVAL_S
 from services.core.verdicts import Answer, Refusal
 from services.http1.heads import BALANCER_NAMES
-from services.http1.limits import Deadlines, Limits
+from services.http1.limits import Deadlines, Limits, connections_max
 from services.http1.listener import HttpServer
 from services.http1.pool import Pool
 from services.http1.problems import ProblemWriter
 from services.http1.spans import Spans
+from services.runtime.descriptors import raised
 from services.runtime.discovery import Discovery
 from services.runtime.endpoints import EndpointInfo
 from services.runtime.process import Runtime
@@ -46,7 +47,7 @@ class Balancer:
         rt.traffic.durations = rt.metrics.histogram("http_request_duration_seconds", "Head in to answer out").series()
         seconds = Seconds(rt.metrics.histogram("upstream_seconds", "Times to an endpoint's head", ("endpoint",)))
         self._rt = rt
-        self._limits = Limits(body_max=settings.max_body_bytes)
+        self._limits = Limits(body_max=settings.max_body_bytes, max_connections=connections_max(raised()))
         self._deadlines = Deadlines(
             connect_s=settings.upstream_connect_timeout_ms / 1000, total_s=settings.upstream_timeout_ms / 1000
         )

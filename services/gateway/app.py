@@ -34,10 +34,11 @@ from services.gateway.stages.trace import Trace
 from services.gateway.store_breaker import StoreBreaker
 from services.gateway.tier_book import TierBook
 from services.http1.certificate import Certificate
-from services.http1.limits import Deadlines, Limits
+from services.http1.limits import Deadlines, Limits, connections_max
 from services.http1.listener import HttpServer
 from services.http1.problems import ProblemWriter
 from services.http1.spans import Spans
+from services.runtime.descriptors import raised
 from services.runtime.discovery import Discovery
 from services.runtime.gateway_store import GatewayStore
 from services.runtime.limit_script import SCRIPT
@@ -61,7 +62,7 @@ class Gateway:
         self._degraded = Degraded(rt.events)
         self.series = GatewaySeries(rt.metrics)
         self.breaker = StoreBreaker(rt.metrics, self.series.limit_seconds)
-        self.limits = Limits(body_max=settings.max_body_bytes)
+        self.limits = Limits(body_max=settings.max_body_bytes, max_connections=connections_max(raised()))
         self.deadlines = Deadlines(total_s=settings.request_timeout_ms / 1000)
         self._make_stores(settings, tiers.document)
         self.table = RouteTable(self.series.requests, self.series.durations, settings.max_body_bytes)
@@ -195,7 +196,8 @@ class Gateway:
             problems,
             name,
             certificate=certificate,
-            proxies=clients.trusts if settings.proxy_protocol else None,
+            trusts=clients.trusts,
+            proxy_protocol=settings.proxy_protocol,
         )
         self.series.watch(self.measure, self.limiter)
         self.series.watch_server(server)

@@ -37,6 +37,11 @@ class GatewaySeries:
     def watch_server(self, server: HttpServer) -> None:
         gauge, counting = self._metrics.gauge, self._metrics.counting
         gauge("connections", "Client connections", lambda: _connections(server), ("state",))
+        counting(
+            "refused_connections_total",
+            "Connections for which there was no room",
+            lambda: float(server.refused_connections),
+        )
         counting("bad_requests_total", "Malformed requests", lambda: _reasons(server), ("reason",))
         counting("client_aborts_total", "Clients gone before their answer", lambda: float(server.client_aborts))
 

@@ -70,6 +70,7 @@ class Intake:
         "server",
         "silent",
         "since",
+        "source",
         "spoke",
         "stall_bytes",
         "state",
@@ -85,6 +86,7 @@ class Intake:
         self.transport: Any = None
         self.peer = peer  # ("127.0.0.1", 5004): the socket's peer, or whom its PROXY header names (door.py)
         self.parser: Any = None  # None: nothing more is parsed
+        self.source = ""  # as what it counts against `max_connections_per_ip`; empty: not at all
         self.memo: Any = None  # whatever the app keeps with a connection
         self.state = IDLE
         self.reading: Exchange | None = None  # whose body is arriving

@@ -9,6 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 KIB = 1024
+CONNECTIONS_MAX = 10_000
+DESCRIPTORS_SPARE = 128  # listeners, stores, log, files; and for connections that are being turned away
+
+
+def connections_max(descriptors: int) -> int:
+    """What a process with so many descriptors may take: each connection may need a second one, to the next hop."""
+    return max(1, min(CONNECTIONS_MAX, (descriptors - DESCRIPTORS_SPARE) // 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +39,8 @@ class Limits:
     whole_answer_max: int = 16 * KIB
     linger_max: int = 64 * KIB
     interim_max: int = 8
-    max_connections: int = 10_000
+    max_connections: int = CONNECTIONS_MAX
+    max_connections_per_ip: int = 512  # of peers that are not trusted
     upstream_max: int = 256
     connecting_max: int = 16
     waiters_max: int = 1024
@@ -47,6 +55,7 @@ class Deadlines:
     body_grace_s: float = 5.0
     body_rate_min: int = KIB  # bytes per second, after the grace
     idle_s: float = 60.0
+    crowded_idle_s: float = 5.0  # instead, from CROWDED of `max_connections` on
     answer_stall_s: float = 30.0
     connection_age_s: float = 600.0
     upstream_age_s: float = 600.0

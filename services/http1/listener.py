@@ -9,19 +9,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from typing import Final
+from math import ceil
+from typing import Any, Final
 
+from services.core.identity import network_identifier
+from services.core.verdicts import Refusal
 from services.http1 import states
 from services.http1.certificate import Certificate
 from services.http1.door import Door, Trusts
-from services.http1.heads import GATEWAY_NAMES, Names
+from services.http1.exchange import Exchange
+from services.http1.heads import CLOSE_AND_END, GATEWAY_NAMES, STATUS_LINES, Names
 from services.http1.limits import Deadlines, Limits
 from services.http1.problems import ProblemWriter
 from services.http1.runner import Pipeline
 from services.http1.server import ServerConnection
-from services.http1.sweeper import SWEEP_S, Sweeper
+from services.http1.sweeper import SWEEP_S, Sweeper, oldest_idle
+from services.runtime.settings import is_loopback
 
 BACKLOG: Final = 4096
+CROWDED: Final = 0.9  # of `max_connections`
+TURNED_AWAY_MAX: Final = 64  # at a time; they are within the descriptors kept free (limits.py)
+FULL: Final = Refusal("temporary-reduced-capacity", "connections", retry_after_s=1, facts={"reason": "connections"})
 STATE_NAMES: Final = {
     states.IDLE: "idle",
     states.HEAD: "head",
@@ -36,8 +44,8 @@ class HttpServer:
     """`name` is what this process writes into Via (`gateway-1`): three times in a request means a loop.
 
     `names`: the request names with a meaning here (heads.py). `strict_targets`: refuse a target that `target.normalise`
-    would change (the balancer; the gateway normalises). `certificate`: the listener speaks TLS. `proxies`: peers whose
-    connections begin with a PROXY header. Plain attributes for metrics: `bad_requests` by reason,
+    would change (the balancer; the gateway normalises). `certificate`: the listener speaks TLS. `trusts`: peers that speak for
+    others; None: all do. `proxy_protocol`: their connections begin with its header. Plain attributes for metrics: `bad_requests` by reason,
     `client_aborts`, `refused_connections`.
     """
 
@@ -52,7 +60,8 @@ class HttpServer:
         names: Names = GATEWAY_NAMES,
         strict_targets: bool = False,
         certificate: Certificate | None = None,
-        proxies: Trusts | None = None,
+        trusts: Trusts | None = None,
+        proxy_protocol: bool = False,
     ) -> None:
         self.pipeline = pipeline
         self.limits = limits
@@ -66,6 +75,11 @@ class HttpServer:
         self.refused_connections = 0
         self.draining = False
         self.tunnels = 0
+        self.crowded = False
+        self.crowded_at = ceil(CROWDED * limits.max_connections)
+        self.trusts = trusts
+        self._by_source: Counter[str] = Counter()
+        self._full = full_answer(problems)
         # what connections read once per request
         self.body_max = limits.body_max
         self.lines_max = limits.fields_max + 2  # the request line and the empty one
@@ -77,7 +91,9 @@ class HttpServer:
         self.date_line = b""
         self.sweeper = Sweeper()
         self._listening: asyncio.Server | Door | None = None
-        self._door = Door(self, certificate, proxies) if certificate or proxies else None
+        self._door = None
+        if certificate is not None or proxy_protocol:
+            self._door = Door(self, certificate, trusts if proxy_protocol else None)
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
@@ -141,15 +157,19 @@ class HttpServer:
     # -- the connections' calls
 
     def opened(self, c: ServerConnection) -> None:
-        if len(self.sweeper.all) >= self.limits.max_connections:
-            self.refused_connections += 1
-            c.abort()
+        if len(self.sweeper.all) >= self.limits.max_connections or not self._has_room(c):
+            self._turn_away(c)
             return
         self.sweeper.all.add(c)
         c.aged = self.draining
 
     def closed(self, c: ServerConnection) -> None:
         self.sweeper.all.discard(c)
+        if c.source:
+            self._by_source[c.source] -= 1
+            if not self._by_source[c.source]:
+                del self._by_source[c.source]
+            c.source = ""
 
     def watch(self, c: ServerConnection) -> None:
         self.sweeper.watch(c)
@@ -158,6 +178,39 @@ class HttpServer:
         self.bad_requests[reason] = self.bad_requests.get(reason, 0) + 1
 
     # -- inside
+
+    def _has_room(self, c: ServerConnection) -> bool:
+        """One peer has not taken more than its share. Who speaks for others has none, and this machine is no stranger."""
+        if self.trusts is None or not c.peer:
+            return True
+        address = str(c.peer[0])
+        if self.trusts(address) or is_loopback(address):
+            return True
+        source = network_identifier(address)
+        if self._by_source[source] >= self.limits.max_connections_per_ip:
+            return False
+        c.source = source
+        self._by_source[source] += 1
+        return True
+
+    def _turn_away(self, c: ServerConnection) -> None:
+        """No room: told so, and closed, without a look at what it wants. While many are being told, not even that."""
+        self.refused_connections += 1
+        if len(self.sweeper.all) >= self.limits.max_connections + TURNED_AWAY_MAX:
+            c.abort()
+            return
+        self.sweeper.all.add(c)
+        before, after = self._full
+        c.transport.write(b"%b%b%b" % (before, self.date_line, after))
+        c.half_close()
+
+    def _make_room(self) -> None:
+        """From CROWDED on idle connections have little time, and above it the oldest of them go at once."""
+        excess = len(self.sweeper.all) - self.crowded_at
+        self.crowded = excess >= 0
+        if excess > 0:
+            for c in oldest_idle(self.sweeper.all, excess):
+                c.close()
 
     def _close_idle(self) -> None:
         for c in list(self.sweeper.all):
@@ -173,6 +226,15 @@ class HttpServer:
                 c.current.upstream.end(now)  # type: ignore[union-attr]  # a Tunnel's
 
     def _tick(self) -> None:
+        self._make_room()
         self.sweeper.tick(time.monotonic(), time.time())
         self.date_line = self.sweeper.date_line
         self._timer = asyncio.get_running_loop().call_later(SWEEP_S, self._tick)
+
+
+def full_answer(problems: ProblemWriter) -> tuple[bytes, bytes]:
+    """What a connection gets that finds no room: before the Date line and after it. Made once; nobody's request is read."""
+    nobody: Any = None
+    status, lines, body = problems.render(Exchange(nobody, nobody, b"", 0), FULL)
+    after = (*lines, b"Content-Length: %d\r\n" % len(body), CLOSE_AND_END, body)
+    return STATUS_LINES[status], b"".join(after)

@@ -22,6 +22,7 @@ CLIENT: Final[dict[int, dict[str, int]]] = {
     IDLE: {
         "message begins": HEAD,
         "bad input": ACTIVE,
+        "turned away": CLOSING,
         "drain": CLOSED,
         "deadline": CLOSED,
         "eof": CLOSED,

@@ -6,7 +6,9 @@ each once a second. Rate and stall deadlines move with the bytes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from email.utils import formatdate
+from heapq import nsmallest
 from typing import Final
 
 from services.core.verdicts import Refusal
@@ -46,8 +48,19 @@ def sweep_idle(c: ServerConnection, now: float) -> None:
     """Idle too long, or too old: closed without a word. Tunnels are looked at as rarely."""
     if c.state == TUNNEL and c.current is not None:
         c.current.upstream.look(now)  # type: ignore[union-attr]  # a Tunnel's
-    elif c.state == IDLE and c.current is None and (now - c.since >= c.idle_s or now >= c.expires):
-        c.close()
+    elif is_idle(c):
+        idle_s = c.server.deadlines.crowded_idle_s if c.server.crowded else c.idle_s
+        if now - c.since >= idle_s or now >= c.expires:
+            c.close()
+
+
+def is_idle(c: ServerConnection) -> bool:
+    return c.state == IDLE and c.current is None
+
+
+def oldest_idle(connections: Iterable[ServerConnection], count: int) -> list[ServerConnection]:
+    """Those that have been idle for longest: they go when there are too many."""
+    return nsmallest(count, filter(is_idle, connections), key=lambda c: c.since)
 
 
 def _expired(x: Exchange, now: float) -> bool:

@@ -15,7 +15,10 @@ def test_the_contracts_series_are_there():
     rows = [("free", "free-burst", "reject", 3)]
     limiter: Any = SimpleNamespace(degraded=True, unknown_tiers=4, counts=SimpleNamespace(rows=lambda: rows))
     server: Any = SimpleNamespace(
-        client_aborts=5, bad_requests={"parser": 6}, connection_states=lambda: {"idle": 7, "active": 1}
+        client_aborts=5,
+        bad_requests={"parser": 6},
+        connection_states=lambda: {"idle": 7, "active": 1},
+        refused_connections=8,
     )
     series.watch(measure, limiter)
     series.watch_server(server)
@@ -30,6 +33,7 @@ def test_the_contracts_series_are_there():
         'gateway_connections{state="idle"} 7.0',
         'gateway_bad_requests_total{reason="parser"} 6.0',
         "gateway_client_aborts_total 5.0",
+        "gateway_refused_connections_total 8.0",
         "gateway_request_bytes_total 10.0",
         "gateway_response_bytes_total 20.0",
         'gateway_refusals_total{reason="quota",stage="limit"} 1.0',

@@ -57,7 +57,8 @@ async def serving(
         ProblemWriter("gateway", "t"),
         b"gateway-t",
         certificate=certificate,
-        proxies=trusts,
+        trusts=trusts,
+        proxy_protocol=trusts is not None,
     )
     port = await server.start("127.0.0.1", 0)
     try:

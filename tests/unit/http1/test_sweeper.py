@@ -10,7 +10,7 @@ from services.core.verdicts import PARKED, Outcome
 from services.http1 import states
 from services.http1.exchange import Exchange
 from services.http1.limits import Deadlines
-from services.http1.sweeper import Sweeper, sweep, sweep_idle
+from services.http1.sweeper import Sweeper, oldest_idle, sweep, sweep_idle
 from services.http1.upstream import Failure
 from tests.unit.http1.rig import Rig
 from tests.unit.http1.vectors import GET, POST
@@ -173,6 +173,24 @@ def test_idle_connections() -> None:
     rig.send(GET + b"\r\n")
     sweep_idle(rig.client, now + 200)
     assert not rig.wire.closed
+
+
+def test_idle_connections_of_a_crowded_server() -> None:
+    """They have `crowded_idle_s`, and the oldest are found for those that come."""
+    now = time.monotonic()
+    rig = Rig(deadlines=Deadlines(idle_s=100, crowded_idle_s=5))
+    rig.server.crowded = True
+    sweep(rig.client, now)
+    sweep_idle(rig.client, now + 4)
+    assert not rig.wire.closed
+    young = rig.another_client().protocol
+    young.since = now + 1
+    rig.send(GET)
+    assert oldest_idle(rig.server.sweeper.all, 5) == [young]
+    rig.send(b"\r\n")
+    assert oldest_idle(rig.server.sweeper.all, 1) == [rig.client]
+    sweep_idle(rig.client, now + 6)
+    assert rig.wire.closed
 
 
 def test_old_connections_close_with_an_answer() -> None:
