@@ -1,4 +1,5 @@
-"""The engine with the smallest pipeline there is: what a hop costs before any policy. `python -m tests.load.plain_proxy PORT UPSTREAM…`."""
+"""The engine with the smallest pipeline there is: what a hop costs before any policy. `python -m tests.load.plain_proxy PORT UPSTREAM… [NAME=SECONDS…]`, names
+of `Deadlines`."""
 
 from __future__ import annotations
 
@@ -12,11 +13,12 @@ import uvloop
 from services.core.verdicts import PARKED, Outcome
 from services.http1 import heads
 from services.http1.exchange import Exchange
-from services.http1.limits import Deadlines, Limits
+from services.http1.limits import Deadlines, Limits, connections_max
 from services.http1.listener import HttpServer
 from services.http1.pool import Pool
 from services.http1.problems import ProblemWriter
 from services.http1.runner import Pipeline
+from services.runtime.descriptors import raised
 
 
 class Forward:
@@ -35,8 +37,11 @@ class Forward:
 
 
 async def main() -> None:
-    port, *upstreams = [int(argument) for argument in sys.argv[1:]]
-    server = HttpServer(Pipeline((Forward(upstreams),)), Limits(), Deadlines(), ProblemWriter("plain", "1"), b"plain-1")
+    port, *upstreams = [int(argument) for argument in sys.argv[1:] if "=" not in argument]
+    named = [argument.split("=") for argument in sys.argv[1:] if "=" in argument]
+    deadlines = Deadlines(**{name: float(seconds) for name, seconds in named})  # type: ignore[arg-type]  # floats
+    limits = Limits(max_connections=connections_max(raised()))
+    server = HttpServer(Pipeline((Forward(upstreams),)), limits, deadlines, ProblemWriter("plain", "1"), b"plain-1")
     await server.start("127.0.0.1", port)
     gc.collect()
     gc.freeze()
