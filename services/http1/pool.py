@@ -63,6 +63,37 @@ class Waiter:
         """There is nothing to read."""
 
 
+class Gatherer:
+    """The carrier of a request whose body is still coming while many others' are: it takes no connection before the
+    body is whole, or too long to wait for. Otherwise clients that send slowly hold every connection there may be.
+    """
+
+    __slots__ = ("head", "pool", "x")
+
+    def __init__(self, pool: Pool, x: Exchange, head: bytes) -> None:
+        self.pool = pool
+        self.x: Exchange | None = x
+        self.head = head
+
+    def more(self, x: Exchange) -> None:
+        if x.body_done or x.bytes_in >= self.pool.limits.pending_body_max:
+            x.now = monotonic()
+            self.drop(x)
+            self.pool.start(x, self.head)
+
+    def drop(self, x: Exchange) -> None:
+        if self.x is x:
+            self.x = None
+            x.upstream = None
+            self.pool.active -= 1
+
+    def pause_reading(self) -> None:
+        """There is nothing to read."""
+
+    def resume_reading(self) -> None:
+        """There is nothing to read."""
+
+
 class Pool:
     """`active`: exchanges under way or waiting here. `on_connect` hears each connect's outcome. A `NextHop`."""
 
@@ -79,8 +110,10 @@ class Pool:
         "limits",
         "names",
         "on_connect",
+        "paused",
         "port",
         "retired",
+        "uploading",
         "waiters",
     )
 
@@ -102,6 +135,8 @@ class Pool:
         self.on_connect = on_connect
         self.active = 0
         self.connecting = 0
+        self.paused = 0  # connections whose client does not read: they do nothing, and count for nothing
+        self.uploading = 0  # connections whose request is not all written
         self.backoff_until = 0.0  # loop time
         self.retired = False
         self.waiters: deque[Waiter] = deque()
@@ -121,6 +156,8 @@ class Pool:
     def start(self, x: Exchange, head: bytes) -> None:
         x.state = FORWARDED
         self.active += 1
+        if not x.body_done and self._is_slow_going() and self._gather(x, head):
+            return
         if self._idle:
             self._idle.pop().begin(x, head)
         else:
@@ -173,7 +210,28 @@ class Pool:
         if self.waiters:
             self._connect_more()
 
+    def held_up(self, count: int) -> None:
+        """A client has stopped reading (1) or reads again (-1). As many slow readers as connections must not keep all
+        others from the endpoint; they are bounded as clients.
+        """
+        self.paused += count
+        if self.waiters:
+            self._connect_more()
+
     # -- inside
+
+    def _is_slow_going(self) -> bool:
+        """A quarter of the connections may wait for their clients, not more."""
+        return self.uploading + len(self.waiters) >= self.limits.upstream_max // 4
+
+    def _gather(self, x: Exchange, head: bytes) -> bool:
+        """False: enough of the body is here."""
+        if x.bytes_in >= self.limits.pending_body_max:
+            return False
+        x.upstream = Gatherer(self, x, head)
+        if b"expect" in x.special:
+            x.connection.please_continue(x)
+        return True
 
     def _wait(self, x: Exchange, head: bytes) -> None:
         waiter = Waiter(self, x, head)
@@ -196,7 +254,7 @@ class Pool:
                 self._fail_waiters(CONNECT_FAILED)
             return
         limits = self.limits
-        room = limits.upstream_max - len(self._busy) - self.connecting
+        room = limits.upstream_max + self.paused - len(self._busy) - self.connecting
         wanted = min(len(self.waiters) - self.connecting, limits.connecting_max - self.connecting, room)
         for _ in range(wanted):
             self.connecting += 1

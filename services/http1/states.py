@@ -48,7 +48,6 @@ CLIENT: Final[dict[int, dict[str, int]]] = {
     },
     ANSWERED: {
         "request whole": IDLE,
-        "head whole": ACTIVE,
         "too long": CLOSING,
         "drain": CLOSING,
         "eof": CLOSED,

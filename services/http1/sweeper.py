@@ -27,7 +27,9 @@ def sweep(c: ServerConnection, now: float) -> bool:
     if c.state in {CLOSED, TUNNEL}:
         return False
     if c.state == CLOSING:
-        if now - c.since >= c.server.deadlines.linger_s:
+        if _stuck(c, now):
+            c.reset()
+        elif not c.stall_bytes and now - c.since >= c.server.deadlines.linger_s:
             c.abort()
         return True
     if now >= c.expires:
@@ -38,16 +40,23 @@ def sweep(c: ServerConnection, now: float) -> bool:
             _sweep_reading(c, now)
         return True
     if c.state == IDLE:
-        c.since = now
-        return False
+        if _stuck(c, now):
+            c.reset()
+        elif not c.stall_bytes:
+            c.since = now
+        return c.stall_bytes > 0
     _sweep_reading(c, now)
     return True
 
 
 def sweep_idle(c: ServerConnection, now: float) -> None:
-    """Idle too long, or too old: closed without a word. Tunnels are looked at as rarely."""
+    """Idle too long, or too old: closed without a word; what was written is taken in time, or aborted. Tunnels are looked
+    at as rarely.
+    """
     if c.state == TUNNEL and c.current is not None:
         c.current.upstream.look(now)  # type: ignore[union-attr]  # a Tunnel's
+    elif c.state == CLOSED and _stuck(c, now):
+        c.reset()
     elif is_idle(c):
         idle_s = c.server.deadlines.crowded_idle_s if c.server.crowded else c.idle_s
         if now - c.since >= idle_s or now >= c.expires:
@@ -88,17 +97,23 @@ def give_up(x: Exchange, kind: str) -> None:
 
 def _stalled(c: ServerConnection, x: Exchange, now: float) -> bool:
     """The client takes nothing of its answer."""
-    if not c.write_paused:
+    if not c.write_paused or not _stuck(c, now):
         return False
+    x.reason = "answer-stalled"
+    c.cut(x)
+    return True
+
+
+def _stuck(c: ServerConnection, now: float) -> bool:
+    """Bytes are left to write, and none has gone for `answer_stall_s`. As long as some go, it is no idle connection and
+    none that lingers.
+    """
     unwritten = c.transport.get_write_buffer_size()
     if unwritten != c.stall_bytes:
         c.stall_bytes = unwritten
         c.since = now
-    elif now - c.since >= c.server.deadlines.answer_stall_s:
-        x.reason = "answer-stalled"
-        c.cut(x)
-        return True
-    return False
+        return False
+    return unwritten > 0 and now - c.since >= c.server.deadlines.answer_stall_s
 
 
 def _sweep_reading(c: ServerConnection, now: float) -> None:

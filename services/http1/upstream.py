@@ -107,6 +107,7 @@ class UpstreamConnection:
         "invalid",
         "keep",
         "parser",
+        "paused",
         "pieces",
         "pool",
         "raw",
@@ -117,6 +118,7 @@ class UpstreamConnection:
         "tail",
         "taken",
         "transport",
+        "uploading",
         "write_paused",
         "x",
     )
@@ -142,8 +144,10 @@ class UpstreamConnection:
         self.interims = 0
         # the request
         self.request_done = False
+        self.uploading = False  # it counts among those of the pool
         self.taken = 0  # pieces of x.body that are written
         self.write_paused = False
+        self.paused = False  # the client takes nothing for now
         self.since = 0.0
         self.expires = 0.0
 
@@ -283,6 +287,8 @@ class UpstreamConnection:
         self.transport.write(b"%b%b\r\n" % (head, framing))
         if b"expect" in x.special:
             x.connection.please_continue(x)
+        self.uploading = True
+        self.pool.uploading += 1
         self.more(x)
 
     def more(self, x: Exchange) -> None:
@@ -298,6 +304,8 @@ class UpstreamConnection:
             self.taken = 0
             x.replayable = False
         self.request_done = x.body_done
+        if x.body_done:
+            self._uploaded()
         if x.framing == CHUNKED:
             _write_chunk(self.transport, data, last=x.body_done)
         elif data:
@@ -321,12 +329,16 @@ class UpstreamConnection:
         self.transport.abort()
 
     def pause_reading(self) -> None:
-        if self.state == BODY:
+        if self.state == BODY and not self.paused:
+            self.paused = True
             self.transport.pause_reading()
+            self.pool.held_up(1)
 
     def resume_reading(self) -> None:
-        if self.state == BODY:
+        if self.state == BODY and self.paused:
+            self.paused = False
             self.transport.resume_reading()
+            self.pool.held_up(-1)
 
     # -- inside
 
@@ -411,8 +423,14 @@ class UpstreamConnection:
             pool.release(self)
         else:
             self.state = GONE
+            self._uploaded()
             pool.forget(self)
             self.transport.close()
+
+    def _uploaded(self) -> None:
+        if self.uploading:
+            self.uploading = False
+            self.pool.uploading -= 1
 
     def _ends_clean(self) -> bool:
         """A chunked answer ends with one empty line. (A second head behind it is noticed elsewhere.)"""
@@ -434,6 +452,10 @@ class UpstreamConnection:
             if x.upstream is self:
                 x.upstream = None
         self.state = GONE
+        self._uploaded()
+        if self.paused:
+            self.paused = False
+            self.pool.held_up(-1)
         self.pool.forget(self)
         self.transport.abort()
 

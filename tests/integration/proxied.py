@@ -63,11 +63,13 @@ class Recorder:
 
 
 @contextlib.asynccontextmanager
-async def proxy(*upstreams: int) -> AsyncIterator[Proxy]:
+async def proxy(*upstreams: int, **named: float) -> AsyncIterator[Proxy]:
+    """`named`: of `Limits` and `Deadlines`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "tests.load.plain_proxy", str(port), *map(str, upstreams)]
+    extra = [f"{name}={number}" for name, number in named.items()]
+    command = [sys.executable, "-m", "tests.load.plain_proxy", str(port), *map(str, upstreams), *extra]
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
 
     async def listens() -> bool:

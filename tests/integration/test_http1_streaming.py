@@ -142,3 +142,65 @@ async def test_truncated_answers_are_resets(version: bytes) -> None:
         with pytest.raises(ConnectionResetError):
             assert await reader.read() == b"a reset"
         writer.close()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_100_mib_up_in_bounded_memory(chunked: bool) -> None:
+    """The other way round: a body of 100 MiB streams to the upstream, every byte arrives, the proxy grows by a few MiB at most."""
+    size = 100 * MIB
+    taken, left = hashlib.sha256(), [size]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        while left[0]:
+            if chunked:
+                length = int(await reader.readuntil(b"\r\n"), 16)
+                data = (await reader.readexactly(length + 2))[:-2]
+            else:
+                data = await reader.read(MIB)
+            taken.update(data)
+            left[0] -= len(data)
+        writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    async with serving(serve) as upstream, proxy(upstream, body_max=200 * MIB) as running:
+        before = most = running.rss_kib()
+        reader, writer = await running.connect()
+        framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % size
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % framing)
+        for _ in range(size // len(BLOCK)):
+            writer.write(b"%x\r\n%b\r\n" % (len(BLOCK), BLOCK) if chunked else BLOCK)
+            await writer.drain()
+            most = max(most, running.rss_kib())
+        writer.write(b"0\r\n\r\n" if chunked else b"")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 201")
+        assert taken.hexdigest() == hashlib.sha256(BLOCK * (size // len(BLOCK))).hexdigest()
+        assert most - before < GROWTH_MAX_KIB
+        writer.close()
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+async def test_events_pass_as_they_come(version: bytes) -> None:
+    """Server-sent events are not kept back: each is sent only when the client has the one before, chunked to HTTP/1.1, by close to 1.0."""
+    heard = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        for number in range(20):
+            writer.write(b"data: %d\n\n" % number)
+            await heard.wait()
+            heard.clear()
+        writer.close()
+
+    async with serving(serve) as upstream, proxy(upstream) as running:
+        reader, writer = await running.connect()
+        writer.write(b"GET / HTTP/%b\r\nHost: a\r\n\r\n" % version)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert (b"Transfer-Encoding: chunked" in head) is (version == b"1.1")
+        for number in range(20):
+            await asyncio.wait_for(reader.readuntil(b"data: %d\n\n" % number), 5)
+            heard.set()
+        assert (await reader.readuntil(b"0\r\n\r\n")) if version == b"1.1" else (await reader.read() == b"")
+        writer.close()

@@ -1,10 +1,12 @@
-"""The engine with the smallest pipeline there is: what a hop costs before any policy. `python -m tests.load.plain_proxy PORT UPSTREAM…`."""
+"""The engine with the smallest pipeline there is: what a hop costs before any policy. `python -m tests.load.plain_proxy PORT UPSTREAM… [NAME=NUMBER…]`, names
+of `Limits` and `Deadlines`."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import sys
+from dataclasses import fields, replace
 from random import random
 
 import uvloop
@@ -12,11 +14,12 @@ import uvloop
 from services.core.verdicts import PARKED, Outcome
 from services.http1 import heads
 from services.http1.exchange import Exchange
-from services.http1.limits import Deadlines, Limits
+from services.http1.limits import Deadlines, Limits, connections_max
 from services.http1.listener import HttpServer
 from services.http1.pool import Pool
 from services.http1.problems import ProblemWriter
 from services.http1.runner import Pipeline
+from services.runtime.descriptors import raised
 
 
 class Forward:
@@ -34,9 +37,16 @@ class Forward:
         return PARKED
 
 
+def of(kind: type[Limits | Deadlines], convert: type[int | float], named: dict[str, str]) -> dict[str, float]:
+    return {field.name: convert(named[field.name]) for field in fields(kind) if field.name in named}
+
+
 async def main() -> None:
-    port, *upstreams = [int(argument) for argument in sys.argv[1:]]
-    server = HttpServer(Pipeline((Forward(upstreams),)), Limits(), Deadlines(), ProblemWriter("plain", "1"), b"plain-1")
+    port, *upstreams = [int(argument) for argument in sys.argv[1:] if "=" not in argument]
+    named = dict(argument.split("=") for argument in sys.argv[1:] if "=" in argument)
+    limits = replace(Limits(max_connections=connections_max(raised())), **of(Limits, int, named))  # type: ignore[arg-type]
+    deadlines = Deadlines(**of(Deadlines, float, named))  # type: ignore[arg-type]
+    server = HttpServer(Pipeline((Forward(upstreams),)), limits, deadlines, ProblemWriter("plain", "1"), b"plain-1")
     await server.start("127.0.0.1", port)
     gc.collect()
     gc.freeze()

@@ -28,6 +28,9 @@ from services.http1.upstream import UpstreamConnection
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
+MOVES: list[tuple[int, int]] = []  # of every traced connection; a test that looks at them empties it first
+
+
 class Wire:
     """A transport: keeps what is written; `high` bytes unwritten (while `stuck`) pause the writer."""
 
@@ -107,6 +110,7 @@ class TracedClient(ServerConnection):
         before = getattr(self, "_state", states.IDLE)
         assert states.check_client(before, after), f"client {before} -> {after}"
         self._state = after
+        MOVES.append((before, after))
 
 
 class TracedUpstream(UpstreamConnection):
@@ -123,6 +127,7 @@ class TracedUpstream(UpstreamConnection):
         before = getattr(self, "_state", states.CONNECTING)
         assert states.check_upstream(before, after), f"upstream {before} -> {after}"
         self._state = after
+        MOVES.append((before, after))
 
 
 @dataclass

@@ -19,7 +19,7 @@ from services.http1.pool import Pool
 from services.http1.runner import Pipeline
 from services.http1.upstream import Failure
 from tests.harness.wait import eventually
-from tests.unit.http1.rig import Rig, parse_answers
+from tests.unit.http1.rig import OK, Rig, Wire, parse_answers
 
 
 class Client:
@@ -290,6 +290,79 @@ async def test_waiting_body_is_bounded() -> None:
     rig.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n")
     rig.send(b"x" * 20)
     assert not rig.wire.reading
+
+
+BEGUN = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
+
+
+def crowd(count: int, start: bytes = BEGUN, **limits: int) -> tuple[Rig, list[Wire]]:
+    """So many clients whose bodies have only begun, before an endpoint with four connections."""
+    rig = Rig(limits=Limits(upstream_max=4, **limits))
+    wires = [rig.another_client() for _ in range(count)]
+    for wire in wires:
+        wire.protocol.data_received(start)
+    return rig, wires
+
+
+def test_slow_bodies_do_not_hold_every_connection() -> None:
+    """A quarter of the connections waits for bodies; the others' requests are collected, and sent on once they are whole."""
+    rig, wires = crowd(5)
+    assert (rig.pool.open_count, rig.pool.uploading, rig.pool.active) == (1, 1, 5)
+    rig.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert rig.answers() == [(200, b"ok")]
+    wires[3].protocol.data_received(b"x" * 60)
+    assert len(rig.forwarded()) == 2
+    wires[3].protocol.data_received(b"y" * 40)
+    rig.settle()
+    assert rig.forwarded()[-1].body == b"x" * 60 + b"y" * 40
+    assert wires[3].out.startswith(b"HTTP/1.1 200")
+    wires[0].protocol.data_received(b"z" * 100)
+    rig.settle()
+    assert (rig.pool.uploading, rig.pool.active) == (0, 3)
+
+
+def test_a_long_body_is_not_waited_for() -> None:
+    """Beyond pending_body_max it goes on as it comes."""
+    rig, wires = crowd(3, pending_body_max=50)
+    wires[2].protocol.data_received(b"x" * 60)
+    rig.settle()
+    assert [got.body for got in rig.forwarded()] == [b"", b"x" * 60]
+
+
+def test_a_client_that_waits_for_100_is_told_so_while_its_body_is_collected() -> None:
+    """It would wait for ever otherwise; told once."""
+    rig, wires = crowd(2, BEGUN.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
+    assert [wire.out for wire in wires] == [b"HTTP/1.1 100 Continue\r\n\r\n"] * 2
+    wires[1].protocol.data_received(b"x" * 100)
+    rig.settle()
+    assert wires[1].out.count(b"100 Continue") == 1
+    assert b"HTTP/1.1 200" in wires[1].out
+
+
+def test_clients_gone_while_their_bodies_are_collected() -> None:
+    """Nothing of them stays, sent on or not."""
+    rig, wires = crowd(3)
+    for wire in wires:
+        wire.lose()
+    assert (rig.pool.uploading, rig.pool.active, rig.pool.open_count) == (0, 0, 0)
+
+
+def test_slow_readers_do_not_hold_every_connection() -> None:
+    """A connection whose client does not read counts for nothing: another may be opened in its place; it counts again when read from."""
+    long = b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"x" * 100_000
+    rig = Rig(limits=Limits(upstream_max=1), answer=lambda got: long if got.target == b"/long" else OK)
+    slow = [rig.another_client() for _ in range(2)]
+    for wire in slow:
+        wire.stuck = True
+        wire.protocol.data_received(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
+        rig.settle()
+    assert (rig.pool.paused, rig.pool.open_count) == (2, 2)
+    rig.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert rig.answers() == [(200, b"ok")]
+    slow[0].unstick()
+    assert rig.pool.paused == 1
+    slow[1].lose()
+    assert rig.pool.paused == 0
 
 
 @settings(deadline=None, max_examples=150)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -147,6 +148,56 @@ def test_stalled_reader() -> None:
             rig.tick(step * 10.0)
             rig.wire.unwritten -= taken
         assert bool(rig.wire.closed) is cut
+
+
+@pytest.mark.parametrize("last", [b"", b"Connection: close\r\n"], ids=["kept", "closing"])
+def test_an_answer_that_is_whole_and_not_taken(last: bytes) -> None:
+    """All of it is written here and lies there: the client has answer_stall_s from the last byte it took, then it is reset, be the
+    connection idle or closing; as long as it takes some, neither idle time nor linger_s ends it.
+    """
+    rig = Rig(answer=lambda _request: b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + b"a" * 50_000)
+    rig.wire.stuck = True
+    rig.send(GET + last + b"\r\n")
+    for step in range(1, 8):
+        rig.wire.unwritten -= 10
+        assert rig.tick(step * 20.0)
+        sweep_idle(rig.client, time.monotonic() + step * 20)
+        assert not rig.wire.closed
+    assert rig.tick(140 + 29.0)
+    rig.tick(140 + 31.0)
+    assert rig.wire.closed == "abort"
+
+
+def test_a_taken_answer_is_lingered_for() -> None:
+    """linger_s counts from when the last byte has left, not from when it was written."""
+    rig = Rig(answer=lambda _request: b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + b"a" * 50_000)
+    rig.wire.stuck = True
+    rig.send(GET + b"Connection: close\r\n\r\n")
+    rig.tick(0.1)
+    rig.tick(3.0)
+    assert not rig.wire.closed
+    rig.wire.unwritten = 0
+    rig.tick(3.1)
+    rig.tick(4.0)
+    assert not rig.wire.closed
+    rig.tick(4.2)
+    assert rig.wire.closed
+
+
+def test_what_is_closed_but_not_taken() -> None:
+    """A connection that was closed with bytes to write is not kept for ever by a peer that takes none."""
+    rig = Rig()
+    wire: Any = rig.wire
+    wire.stuck, wire.unwritten = True, 10
+    rig.client.close()
+    assert wire.closed == "close"
+    wire.closed = ""  # it has only begun to
+    now = time.monotonic()
+    sweep_idle(rig.client, now)
+    sweep_idle(rig.client, now + 29)
+    assert not wire.closed
+    sweep_idle(rig.client, now + 31)
+    assert wire.closed == "abort"
 
 
 def test_answered_and_never_finished() -> None:
