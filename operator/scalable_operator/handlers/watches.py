@@ -105,9 +105,8 @@ def settings() -> kopf.OperatorSettings:
     made.posting.enabled = False
     made.peering.standalone = True
     made.execution.default_backoff = 5
-    made.queueing.idle_timeout = (
-        0.01  # a worker holds its object's body for so long: of the first list's thousands at once
-    )
+    # a worker holds its object's body for so long: of the first list's thousands at once
+    made.queueing.idle_timeout = 0.01
     made.process.ultimate_exiting_timeout = 20
     made.persistence.finalizer = "scalableapi.io/finalizer"
     made.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix="scalableapi.io")
