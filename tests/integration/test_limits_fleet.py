@@ -45,17 +45,18 @@ async def client(url: str, key: str, requests: int) -> Counter[int]:
 
 async def test_exactly_the_limit_over_four_gateways(database: Database, valkey: ValkeyServer) -> None:
     """64 clients over 4 gateways on one key with limit 1000: exactly 1000 admitted in a fresh window, ten times out of
-    ten; every other request is a 429.
+    ten; every other request is a 429. Of the admitted, a balancer in front of two cold apis may turn some away (503).
     """
     async with Fleet(database, valkey, gateways=4, apis=2, tiers=spec(LIMIT, 3600), env=PATIENT) as fleet:
-        admitted = []
+        admitted, turned_away = [], 0
         for _ in range(ROUNDS):
             key = (await fleet.keys())["free"]
             each = (client(fleet.urls[i % 4], key, OVER // CLIENTS) for i in range(CLIENTS))
             total = sum(await asyncio.gather(*each), Counter[int]())
-            assert set(total) == {200, 429}, total
-            admitted.append(total[200])
-        print(f"admitted of {OVER} at limit {LIMIT}, ten fresh keys: {admitted}")
+            assert set(total) <= {200, 429, 503}, total
+            admitted.append(total[200] + total[503])
+            turned_away += total[503]
+        print(f"admitted of {OVER} at limit {LIMIT}, ten fresh keys: {admitted}; of them turned away: {turned_away}")
         assert admitted == [LIMIT] * ROUNDS
 
 

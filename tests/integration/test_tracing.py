@@ -59,7 +59,9 @@ async def test_one_request_is_one_connected_trace(database: Database, valkey: Va
         ):
             answer = await http.get(RESOURCES, headers={"traceparent": PARENT})
             assert answer.status_code == 200
-            spans = await whole(found, TRACE, {"gateway", "limit", "forward", "balancer", "pick", "attempt", "handler"})
+            spans = await whole(
+                found, TRACE, {"gateway", "limit", "forward", "balancer", "queue", "pick", "attempt", "handler"}
+            )
             by_id = {one.id: one for one in spans}
             (root,) = [one for one in spans if one.parent not in by_id]
             assert (root.name, root.parent) == ("gateway", PARENT[36:52])
@@ -69,6 +71,7 @@ async def test_one_request_is_one_connected_trace(database: Database, valkey: Va
                 "limit": "gateway",
                 "forward": "gateway",
                 "balancer": "gateway",
+                "queue": "balancer",
                 "pick": "balancer",
                 "attempt": "balancer",
                 "handler": "balancer",
