@@ -6,6 +6,7 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from tests.harness.wait import eventually
 from tests.integration.test_balancer import Balancer
 from tests.integration.upstreams import Upstream
 
@@ -17,9 +18,10 @@ async def test_versions_and_tenants(tmp_path: Path) -> None:
     env = {"LB_VERSIONS": "2=25,1=75", "LB_AFFINITY": "header:X-Tenant"}
     async with AsyncExitStack() as stack:
         apis = [await stack.enter_async_context(Upstream(f"api-{number}")) for number in range(4)]
-        balancer = await stack.enter_async_context(Balancer(tmp_path, apis, env))
+        balancer = Balancer(tmp_path, apis, env)
         rows = [api.info | {"version": "2" if api.name == "api-0" else "1"} for api in apis]
         balancer.announce(*rows)
+        await stack.enter_async_context(balancer)
         await balancer.healthy(4)
         http = await stack.enter_async_context(balancer.http())
         served: dict[str, set[str]] = {}
@@ -33,5 +35,9 @@ async def test_versions_and_tenants(tmp_path: Path) -> None:
         assert 8 <= counted["api-0"] <= 34
         assert all(counted[name] >= 8 for name in ("api-1", "api-2", "api-3"))
         balancer.announce(*rows[1:])
-        await balancer.healthy(3)
+
+        async def gone() -> bool:
+            return "api-0" not in await balancer.states()
+
+        await eventually(gone, 5, "version 2 is gone")
         assert [(await http.get("/x")).status_code for _ in range(20)] == [200] * 20
