@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.harness.load import OpenLoop, Report
-from tests.harness.wait import eventually
+from tests.integration.proxied import proxy, serving
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD_S, BODY_S, STALL_S = (
@@ -158,28 +158,8 @@ async def measure(kind: str, port: int, count: int) -> tuple[Cut, Report]:
 @contextlib.asynccontextmanager
 async def engine() -> AsyncIterator[int]:
     """The port of an engine before an upstream that answers shortly, or at length."""
-    server = await asyncio.start_server(upstream, "127.0.0.1", 0)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    behind = str(server.sockets[0].getsockname()[1])
-    command = [sys.executable, "-m", "tests.load.plain_proxy", str(port), behind, f"answer_stall_s={STALL_S}"]
-    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
-
-    async def listens() -> bool:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.close()
-        return True
-
-    try:
-        await eventually(listens, 10, "the engine listens")
-        yield port
-        assert process.returncode is None, "the engine has ended"
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()
-        server.close()
+    async with serving(upstream) as behind, proxy(behind, answer_stall_s=STALL_S) as found:
+        yield found.port
 
 
 async def main(count: int) -> None:
